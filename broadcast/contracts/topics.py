@@ -1,0 +1,70 @@
+"""Topics: ``course:<uuid>`` and ``user:<uuid>``, plain strings everywhere; these functions make and read them."""
+
+from typing import Final, NamedTuple
+from uuid import UUID
+
+COURSE: Final = "course"
+USER: Final = "user"
+KINDS: Final = frozenset({COURSE, USER})
+
+ENVELOPE_KEYS: Final = {COURSE: "courseId", USER: "userId"}
+"""Which key of an event's envelope names the topic, by the topic's kind."""
+
+
+class InvalidTopic(ValueError):
+    """A topic is course:<uuid> or user:<uuid>, in lower case."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+class Parsed(NamedTuple):
+    """A topic taken apart: ``kind`` is one of `KINDS`, ``id`` the canonical UUID text."""
+
+    kind: str
+    id: str
+
+
+def course(course_id: UUID | str) -> str:
+    """Name the topic of everything about one course."""
+    return f"{COURSE}:{course_id}"
+
+
+def user(user_id: UUID | str) -> str:
+    """Name the topic of what concerns one user alone."""
+    return f"{USER}:{user_id}"
+
+
+def parse(topic: object) -> Parsed:
+    """
+    Take a topic apart.
+
+    Raises:
+        InvalidTopic: not a string, an unknown kind, or an id that is not a UUID in its canonical form.
+    """
+    if not isinstance(topic, str):
+        raise InvalidTopic
+    kind, _, raw_id = topic.partition(":")
+    if kind not in KINDS or not _is_canonical_uuid(raw_id):
+        raise InvalidTopic
+    return Parsed(kind, raw_id)
+
+
+def of_envelope(event: dict[str, object]) -> str:
+    """
+    Tell which topic an event's envelope names: ``courseId`` when present, otherwise ``userId``.
+
+    Raises:
+        InvalidTopic: neither is there, or its value is not a UUID.
+    """
+    kind = COURSE if ENVELOPE_KEYS[COURSE] in event else USER
+    topic = f"{kind}:{event.get(ENVELOPE_KEYS[kind])}"
+    parse(topic)
+    return topic
+
+
+def _is_canonical_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
