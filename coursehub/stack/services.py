@@ -1,0 +1,101 @@
+"""PostgreSQL and Valkey together, with the directory for their sockets and the watchdog that survives us."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from coursehub.stack import leftovers, postgres, processes, valkey
+from coursehub.stack.datadir import DataDirectory
+from coursehub.stack.watchdog import Watchdog
+
+SECRETS = ("SECRET_KEY", "BROADCAST_SECRET", "TICKET_SECRET")
+
+
+class Services:
+    """
+    The services that nobody else provides, as a context manager.
+
+    ``external`` names the variables whose server is somebody else's: ``DATABASE_URL``, ``REDIS_URL``.
+    """
+
+    def __init__(
+        self,
+        data: DataDirectory,
+        *,
+        fast: bool = False,
+        external: frozenset[str] = frozenset(),
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.data, self._fast, self._external, self._say = data, fast, external, say
+        self.running: dict[str, postgres.Postgres | valkey.Valkey] = {}
+        self.watchdog: Watchdog | None = None
+
+    def __enter__(self) -> "Services":
+        self.data.lock()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What the parts need to know to use these services, and the secrets that belong to their data."""
+        urls = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}
+        known = {urls[name]: service.url for name, service in self.running.items()}
+        known |= {name: self.data.secret(name) for name in SECRETS}
+        return known | {"COURSEHUB_DATA": str(self.data.path)}
+
+    def stop(self) -> None:
+        """Stop the services and let the next run in. Safe to call again."""
+        for service in self.running.values():
+            service.stop()
+        self.running.clear()
+        if self.watchdog:
+            self.watchdog.close()
+            self.watchdog = None
+        self.data.unlock()
+
+    def _start(self) -> None:
+        leftovers.end(leftovers.marked(self.data.path))
+        self.watchdog = Watchdog()
+        if self.data.is_temporary:
+            self.watchdog.remove(self.data.path)
+        if "DATABASE_URL" not in self._external:
+            self.running["postgres"] = self._postgres(self.watchdog)
+        if "REDIS_URL" not in self._external:
+            self.running["valkey"] = self._valkey(self.watchdog)
+        for service in self.running.values():
+            service.start()
+
+    def _postgres(self, watchdog: Watchdog) -> postgres.Postgres:
+        sockets = _short_directory()
+        watchdog.remove(sockets)
+        return postgres.Postgres(
+            self.data, sockets=sockets, watchdog=watchdog, env=self._child_env(), fast=self._fast, say=self._say
+        )
+
+    def _valkey(self, watchdog: Watchdog) -> valkey.Valkey:
+        return valkey.Valkey(self.data, watchdog=watchdog, env=self._child_env(), fast=self._fast)
+
+    def _child_env(self) -> dict[str, str]:
+        """Ours without what would talk the servers into other settings, and with the mark for a later run."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        return kept | {processes.MARK: str(self.data.path)}
+
+
+def _short_directory() -> Path:
+    """A private directory whose name leaves room for a socket's: a Unix socket's path may have 107 bytes."""
+    preferred = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - mkdtemp makes it ours alone
+    base = preferred if len(preferred) <= 60 and os.access(preferred, os.W_OK) else "/tmp"  # noqa: S108
+    path = Path(tempfile.mkdtemp(prefix="coursehub-", dir=base))
+    path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    return path
