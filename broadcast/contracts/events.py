@@ -56,3 +56,9 @@ def envelope(
 def encode(event: Mapping[str, Any]) -> bytes:
     """Encode an event or frame as UTF-8 JSON without white space."""
     return json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(body: str | bytes) -> Event:
+    """Decode what `encode` made."""
+    event: Event = json.loads(body)
+    return event

@@ -1,0 +1,128 @@
+"""The one place where the broadcast service reads its environment."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class ConfigurationError(Exception):
+    """A variable of the environment is missing or cannot be used; the message says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    Everything an operator can set.
+
+    The first six come from the variables of the same name in capitals (``port`` from ``WEBSOCKET_PORT``,
+    ``channel_layer_urls`` from ``CHANNEL_LAYER_URLS``, comma-separated, otherwise ``REDIS_URL``), ``log_level`` from
+    ``LOG_LEVEL``, and each of the others from ``BROADCAST_`` and its name in capitals.
+    """
+
+    redis_url: str
+    channel_layer_urls: tuple[str, ...]
+    broadcast_secret: str
+    ticket_secret: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    log_level: str = "INFO"
+
+    heartbeat_seconds: float = 25
+    expiring_seconds: float = 60
+    """How long before its end a client hears that its ticket expires."""
+    pulse_seconds: float = 0.5
+    """How often each process asks Redis for withdrawn access, and whether it is still the same Redis."""
+    beacon_seconds: float = 1
+    """How often each process sends itself a message through each channel layer, to see that it still carries."""
+
+    history_length: int = 2000
+    """Events kept for each topic."""
+    history_seconds: int = 6 * 3600
+    """How long a topic's events are kept after its newest."""
+    replay_limit: int = 1000
+    """Events that one resume may replay; who missed more has to refetch."""
+
+    send_buffer_bytes: int = 1024 * 1024
+    """What a client that reads too slowly may have waiting before it is closed with 4101."""
+    frame_bytes: int = 32 * 1024
+    """The longest frame a client may send."""
+    connections_per_user: int = 64
+    topics_per_connection: int = 200
+
+    handshake_seconds: float = 5
+    ping_seconds: float = 20
+    ping_timeout_seconds: float = 30
+    """A client that answers no WebSocket ping for this long is gone."""
+    http_idle_seconds: float = 75
+    redis_timeout_seconds: float = 2
+
+    drain_seconds: float = 10
+    """After SIGTERM: the process ends when its clients have left, and after this long in any case."""
+    drain_linger_seconds: float = 1
+    """After SIGTERM: how long at least the process still answers that it is leaving."""
+    reconnect_spread_seconds: float = 5
+    """Clients of a leaving process are told to come back at times spread over this long."""
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """
+    Read the settings.
+
+    Raises:
+        ConfigurationError: something is missing, is no number, or is out of range.
+    """
+    redis_url = _url("REDIS_URL", _required(environ, "REDIS_URL"))
+    urls = environ.get("CHANNEL_LAYER_URLS") or redis_url
+    return Settings(
+        redis_url=redis_url,
+        channel_layer_urls=tuple(_url("CHANNEL_LAYER_URLS", url.strip()) for url in urls.split(",") if url.strip()),
+        broadcast_secret=_required(environ, "BROADCAST_SECRET"),
+        ticket_secret=_required(environ, "TICKET_SECRET"),
+        host=environ.get("HOST") or "127.0.0.1",
+        port=_number("WEBSOCKET_PORT", environ.get("WEBSOCKET_PORT") or "8080", int, highest=65535),
+        log_level=_log_level(environ.get("LOG_LEVEL") or "INFO"),
+        **_limits(environ),
+    )
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "")
+    if not value:
+        raise ConfigurationError(f"{name} is not set")
+    return value
+
+
+def _url(name: str, value: str) -> str:
+    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ConfigurationError(f"{name} must begin with redis://, rediss:// or unix://")
+    return value
+
+
+def _log_level(value: str) -> str:
+    if value.upper() not in _LOG_LEVELS:
+        raise ConfigurationError(f"LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}")
+    return value.upper()
+
+
+def _limits(environ: Mapping[str, str]) -> dict[str, Any]:
+    named = {f.name: f.type for f in fields(Settings) if f.type in (int, float) and f.name != "port"}
+    present = {name: environ[f"BROADCAST_{name.upper()}"] for name in named if environ.get(f"BROADCAST_{name.upper()}")}
+    return {
+        name: _number(f"BROADCAST_{name.upper()}", text, int if named[name] is int else float)
+        for name, text in present.items()
+    }
+
+
+def _number(
+    name: str, text: str, kind: Callable[[str], int] | Callable[[str], float], *, highest: float = float("inf")
+) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number") from None
+    if not 0 < value <= highest:
+        raise ConfigurationError(f"{name} is out of range")
+    return value

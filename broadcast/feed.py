@@ -1,0 +1,231 @@
+"""
+One topic in one process: its order, its gaps, and who listens.
+
+No I/O. What comes in may be lost, doubled or out of order; what goes out to a listener is each seq once, in order,
+or a `resync` that says otherwise.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import Protocol
+
+from broadcast.contracts import frames
+from broadcast.parcel import Parcel
+
+Deliver = Callable[[Parcel], None]
+Emit = Callable[[Parcel, Sequence[Deliver]], None]
+
+
+class Listener(Protocol):
+    """Whatever wants to hear a topic: a socket, a stream, a test."""
+
+    def deliver(self, parcel: Parcel) -> None:
+        """Take the next event. Must not wait; what it raises is counted and logged, and stops nobody else."""
+
+    def resync(self, topic: str, seq: int, reason: str) -> None:
+        """Events up to ``seq`` were missed and cannot be had; the next one is ``seq`` + 1."""
+
+
+class Taken(Enum):
+    """What became of an event that came in."""
+
+    EMITTED = "emitted"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    """Progress after the completion it led to."""
+    GAP = "gap"
+    """Something before it is missing: kept, but the history has to be asked."""
+    EARLY = "early"
+    """Nobody's place in the topic is known yet; kept."""
+
+
+class Subscription:
+    """
+    One listener's place in one topic.
+
+    Until it is started, ``waiting`` collects what is emitted meanwhile. ``position`` is the seq up to which the
+    listener needs nothing; once it hears the topic live, the feed's own position counts.
+    """
+
+    __slots__ = ("feed", "listener", "missed", "position", "waiting")
+
+    def __init__(self, feed: "Feed", listener: Listener) -> None:
+        self.feed = feed
+        self.listener = listener
+        self.position = 0
+        self.waiting: list[Parcel] | None = []
+        self.missed = False
+
+
+class Feed:
+    """
+    A topic's events in order.
+
+    ``last`` is the seq of the newest event emitted, None while nobody knows: a topic that the history does not know
+    begins wherever its first listeners are. ``newest`` is the highest seq known to exist.
+    """
+
+    def __init__(self, topic: str, *, emit: Emit, capacity: int) -> None:
+        self.topic = topic
+        self.last: int | None = None
+        self.newest = 0
+        self._emit_to = emit
+        self._capacity = capacity
+        self._catching_up: set[Subscription] = set()
+        self._held: set[Subscription] = set()
+        self._live: dict[Subscription, Deliver] = {}
+        self._snapshot: tuple[Deliver, ...] = ()
+        self._ahead: dict[int, Parcel] = {}
+
+    def __len__(self) -> int:
+        return len(self._catching_up) + len(self._held) + len(self._live)
+
+    @property
+    def behind(self) -> bool:
+        """True when an event is known to exist that was not emitted."""
+        return self.last is not None and self.newest > self.last
+
+    def add(self, listener: Listener) -> Subscription:
+        """Let a listener in; it hears nothing before `start`, and misses nothing from now on."""
+        subscription = Subscription(self, listener)
+        self._catching_up.add(subscription)
+        return subscription
+
+    def remove(self, subscription: Subscription) -> None:
+        """Let a listener go; without effect when it has gone."""
+        self._catching_up.discard(subscription)
+        self._held.discard(subscription)
+        if self._live.pop(subscription, None) is not None:
+            self._snapshot = tuple(self._live.values())
+
+    def settle(self, last: int) -> None:
+        """Learn from the history that ``last`` is the topic's newest event."""
+        self.newest = max(self.newest, last)
+        if self.last is None:
+            self.last = min([last, *(held.position for held in self._held)])
+            self._promote()
+            self._drain()
+
+    def start(self, subscription: Subscription, position: int) -> None:
+        """Hand over what was emitted after ``position`` while the listener was catching up; from now on it is live."""
+        waiting = [parcel for parcel in subscription.waiting or () if (parcel.seq or 0) > position]
+        subscription.waiting = None
+        subscription.position = position
+        self._catching_up.discard(subscription)
+        self._held.add(subscription)
+        if subscription.missed or self._leaves_a_hole(position, waiting):
+            self._resync(subscription, frames.HISTORY_LOST)
+        else:
+            for parcel in waiting:
+                self._emit_to(parcel, (subscription.listener.deliver,))
+        self._promote()
+        self._drain()
+
+    def take(self, parcel: Parcel) -> Taken:
+        """Put an event in its place, and emit whatever is in order now."""
+        seq = parcel.seq
+        if seq is None:
+            self._emit_to(parcel, self._audience())
+            return Taken.EMITTED
+        self.newest = max(self.newest, seq)
+        if self.last is None and not self._find_beginning():
+            return self._keep(parcel, Taken.EARLY)
+        last = self.last or 0
+        if seq <= last:
+            return Taken.DUPLICATE
+        if seq > last + 1:
+            return self._keep(parcel, Taken.GAP)
+        self._emit(parcel)
+        self._drain()
+        return Taken.EMITTED
+
+    def mend(self, parcels: Iterable[Parcel], *, up_to: int) -> int:
+        """
+        Fill a gap with what the history holds; returns how many events it filled in.
+
+        ``up_to``: the newest seq known to exist when the history was asked. What is missing below it is gone, and
+        every listener is told to resync.
+        """
+        filled = sum(self.take(parcel) is Taken.EMITTED for parcel in parcels)
+        self.newest = max(self.newest, up_to)
+        if self.last is not None and self.last < up_to:
+            self._skip_to(min([up_to, *(seq - 1 for seq in self._ahead)]))
+            self._drain()
+        return filled
+
+    def lose(self) -> None:
+        """Tell every listener that something may have been lost, and cannot be had."""
+        if self.last is not None:
+            self.last = max(self.last, self.newest)
+        self._ahead.clear()
+        for subscription in [*self._held, *self._live]:
+            self._resync(subscription, frames.HISTORY_LOST)
+        for subscription in self._catching_up:
+            subscription.missed = True
+        self._promote()
+
+    def position(self, subscription: Subscription) -> int:
+        """Tell up to which seq a listener has everything."""
+        return max(self.last or 0, subscription.position)
+
+    def _find_beginning(self) -> bool:
+        if self._held:
+            self.last = min(held.position for held in self._held)
+            self._promote()
+        return self.last is not None
+
+    def _keep(self, parcel: Parcel, taken: Taken) -> Taken:
+        # What does not fit is not lost: every event with a seq is in the history before it comes here.
+        if len(self._ahead) < self._capacity:
+            self._ahead[parcel.seq or 0] = parcel
+        return taken
+
+    def _drain(self) -> None:
+        if self._ahead and (self.last is not None or self._find_beginning()):
+            while (parcel := self._ahead.pop((self.last or 0) + 1, None)) is not None:
+                self._emit(parcel)
+            self._ahead = {seq: parcel for seq, parcel in self._ahead.items() if seq > (self.last or 0)}
+
+    def _emit(self, parcel: Parcel) -> None:
+        self.last = parcel.seq
+        for subscription in self._catching_up:
+            self._hold_back(parcel, subscription)
+        self._emit_to(parcel, self._audience(parcel.seq or 0))
+        self._promote()
+
+    def _hold_back(self, parcel: Parcel, subscription: Subscription) -> None:
+        waiting = subscription.waiting
+        if waiting is None or len(waiting) >= self._capacity:
+            subscription.missed = True
+        else:
+            waiting.append(parcel)
+
+    def _audience(self, seq: int | None = None) -> Sequence[Deliver]:
+        if not self._held:
+            return self._snapshot
+        held = [s.listener.deliver for s in self._held if seq is None or s.position < seq]
+        return (*self._snapshot, *held)
+
+    def _promote(self) -> None:
+        if self._held and self.last is not None:
+            ready = [s for s in self._held if s.position <= self.last]
+            self._held.difference_update(ready)
+            self._live.update((s, s.listener.deliver) for s in ready)
+            self._snapshot = tuple(self._live.values())
+
+    def _leaves_a_hole(self, position: int, waiting: Sequence[Parcel]) -> bool:
+        # Only where a topic began in memory, without the history: elsewhere a replay reaches what was emitted.
+        begins = waiting[0].seq if waiting else (self.last or 0) + 1
+        return self.last is not None and self.last > position and begins != position + 1
+
+    def _skip_to(self, seq: int) -> None:
+        self.last = seq
+        for subscription in [*self._live, *(s for s in self._held if s.position < seq)]:
+            self._resync(subscription, frames.HISTORY_LOST)
+        for subscription in self._catching_up:
+            subscription.missed = True
+        self._promote()
+
+    def _resync(self, subscription: Subscription, reason: str) -> None:
+        subscription.position = self.position(subscription)
+        subscription.listener.resync(self.topic, subscription.position, reason)

@@ -1,0 +1,200 @@
+"""
+The history, in Redis: the newest events of each topic, from which any process answers any ``since``.
+
+Every history has an *epoch*: when it began, and the run of the Redis server that holds it. A Redis that was flushed,
+restarted or failed over may have lost what it had accepted, so it begins a new epoch, under new keys; whoever finds
+another epoch than the one it knew tells its clients to resync. Nothing that is read here can mix two epochs.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from broadcast import revocations
+from broadcast.parcel import Parcel
+from broadcast.resume import Retained
+from broadcast.revocations import Revocation
+
+_EPOCH_KEY: Final = "coursehub:epoch"
+_CONTROL_KEY: Final = "coursehub:control"
+_LAST_SEQ_SECONDS: Final = 7 * 86400
+_CLOCK_SKEW_MS: Final = 2000
+_MGET_CHUNK: Final = 500
+_MAX_CONNECTIONS: Final = 32
+_ATTEMPTS: Final = 4
+
+Unavailable = RedisError
+"""What every method raises when Redis is away or too slow; also a connection error or timeout of its client."""
+
+
+class Unsettled(RedisError):
+    """The history begins anew again and again: Redis is being flushed or failed over right now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A topic's events were posted beyond the one expected next."""
+
+    topic: str
+    expected: int
+
+
+class Gaps(Exception):
+    """Nothing of a batch was taken, because events are missing before it."""
+
+    def __init__(self, gaps: Sequence[Gap]) -> None:
+        super().__init__(f"{len(gaps)} topics have gaps")
+        self.gaps = gaps
+
+
+class History:
+    """
+    The newest events of each topic.
+
+    ``on_new_epoch`` is called, at once and before the answer that showed it is used, when the history turns out to be
+    another one than before.
+    """
+
+    def __init__(
+        self, redis: "Redis[bytes]", *, length: int, seconds: int, on_new_epoch: Callable[[], None] = lambda: None
+    ) -> None:
+        self._redis = redis
+        self._length = length
+        self._seconds = seconds
+        self._on_new_epoch = on_new_epoch
+        self._epoch = ""
+        self._append = redis.register_script(_script("append"))
+        self._read = redis.register_script(_script("read"))
+        self._begin = redis.register_script(_script("begin"))
+
+    @property
+    def epoch_ms(self) -> int:
+        """When this history began."""
+        return int(self._epoch.partition("-")[0] or 0)
+
+    async def check(self) -> None:
+        """Find out whether this is still the history it was, and begin a new one if Redis may have lost it."""
+        stored, run_id = await self._identity()
+        if stored is None or stored.partition("-")[2] != run_id:
+            await self._begin_epoch(stored or "", run_id)
+        elif stored != self._epoch:
+            self._adopt(stored)
+
+    async def append(self, parcels: Sequence[Parcel], *, withdrawn: Sequence[Revocation] = (), now_ms: int) -> int:
+        """
+        Take durable events and revocations, all or nothing; returns how many events were there already.
+
+        Raises:
+            Gaps: an event is not the one its topic expects next.
+            Unavailable: Redis is; whether anything was taken is not known, and taking it again does no harm.
+        """
+        names = list(dict.fromkeys(parcel.topic for parcel in parcels))
+        index = {topic: number for number, topic in enumerate(names, start=1)}
+        flat: list[Any] = []
+        for parcel in parcels:
+            flat += (index[parcel.topic], parcel.seq, parcel.body)
+        oldest_ms = now_ms - revocations.LIFETIME_MS
+        arguments = [self._length, self._seconds, _LAST_SEQ_SECONDS, max(oldest_ms, 0)]
+        counts = [len(names), len(parcels), len(withdrawn)]
+        tail = [*arguments, *counts, *flat, *(revocation.encode() for revocation in withdrawn)]
+        reply = await self._call(self._append, lambda: [_CONTROL_KEY, *self._keys(names)], tail)
+        if reply[0] == b"gaps":
+            numbers = [int(number) for number in reply[1:]]
+            pairs = zip(numbers[::2], numbers[1::2], strict=True)
+            raise Gaps([Gap(names[number - 1], expected) for number, expected in pairs])
+        return int(reply[1])
+
+    async def read(self, topic: str, *, since: int | None, limit: int) -> Retained:
+        """Read what is kept of a topic; events after ``since`` only if there are at most ``limit``, and all kept."""
+        tail = ["" if since is None else since, limit]
+        reply = await self._call(self._read, lambda: self._keys([topic]), tail)
+        last = int(reply[1]) if reply[1] else None
+        return Retained(self.epoch_ms, last, int(reply[2]), reply[3:])
+
+    async def positions(self, names: Sequence[str]) -> dict[str, int]:
+        """Look up the newest seq of each topic; those that the history does not know are left out."""
+        found: dict[str, int] = {}
+        for first in range(0, len(names), _MGET_CHUNK):
+            chunk = names[first : first + _MGET_CHUNK]
+            found |= await self._positions(chunk)
+        return found
+
+    async def revocations_after(self, stream_id: str) -> tuple[str, list[Revocation]]:
+        """Read the revocations after an id of their stream ("0" for all), and the id to go on from."""
+        entries = await self._redis.xrange(_CONTROL_KEY, min=f"({stream_id}", count=1000)
+        if not entries:
+            return stream_id, []
+        return entries[-1][0].decode(), [revocations.decode(fields[b"r"]) for _, fields in entries]
+
+    async def ping(self) -> None:
+        """Raise unless Redis answers."""
+        await cast("Awaitable[bool]", self._redis.ping())
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose(close_connection_pool=True)
+
+    def _keys(self, names: Sequence[str]) -> list[str]:
+        prefix = f"coursehub:{self._epoch}"
+        return [key for topic in names for key in (f"{prefix}:last:{topic}", f"{prefix}:events:{topic}")]
+
+    async def _call(self, script: Any, keys: Callable[[], list[str]], tail: list[Any]) -> list[Any]:
+        for _ in range(_ATTEMPTS):
+            if self._epoch:
+                reply = await script(keys=[_EPOCH_KEY, *keys()], args=[self._epoch, *tail])
+                if reply[0] != b"epoch":
+                    return cast("list[Any]", reply)
+            await self.check()
+        raise Unsettled
+
+    async def _positions(self, names: Sequence[str]) -> dict[str, int]:
+        for _ in range(_ATTEMPTS):
+            epoch, *seqs = await self._redis.mget([_EPOCH_KEY, *self._keys(names)[::2]])
+            if epoch is not None and epoch.decode() == self._epoch:
+                return {topic: int(seq) for topic, seq in zip(names, seqs, strict=True) if seq is not None}
+            await self.check()
+        raise Unsettled
+
+    async def _identity(self) -> tuple[str | None, str]:
+        stored = await self._redis.get(_EPOCH_KEY)
+        try:
+            run_id = (await self._redis.info("server")).get("run_id", "unknown")
+        except ResponseError:
+            # A managed Redis may not let us ask; a flush still shows.
+            run_id = "unknown"
+        return None if stored is None else stored.decode(), run_id
+
+    async def _begin_epoch(self, stored: str, run_id: str) -> None:
+        # Where something was lost, tickets made about now are not to be trusted either: clocks differ a little.
+        skew_ms = _CLOCK_SKEW_MS if stored or self._epoch else 0
+        epoch = await self._begin(keys=[_EPOCH_KEY], args=[stored, run_id, skew_ms])
+        self._adopt(epoch.decode())
+
+    def _adopt(self, epoch: str) -> None:
+        known, self._epoch = self._epoch, epoch
+        if known and known != epoch:
+            self._on_new_epoch()
+
+
+def connect(url: str, *, timeout_seconds: float) -> "Redis[bytes]":
+    """Make a client that gives up soon: one new attempt for a stale connection, no waiting in between."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=_MAX_CONNECTIONS,
+        timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return Redis(connection_pool=pool)
+
+
+def _script(name: str) -> str:
+    return resources.files("broadcast").joinpath("lua", f"{name}.lua").read_text()

@@ -1,0 +1,264 @@
+"""
+Channel layers: how an event that one process took reaches the others.
+
+Each process has one channel in each layer, and one group membership for each topic that somebody listens to here.
+A layer may lose, double or reorder: the hub notices by ``seq``. That a layer has gone silent altogether is noticed by
+beacons, messages that each process sends itself: one that is missing means that others may be, too.
+"""
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+log = logging.getLogger(__name__)
+
+Message = dict[str, Any]
+
+_CONTROL_GROUP: Final = "control"
+_BEACON: Final = "beacon"
+_SILENT_BEACONS: Final = 4
+_QUEUE_LENGTH: Final = 10_000
+_PUBLISH_PATIENCE_SECONDS: Final = 0.25
+_TEARDOWN_SECONDS: Final = 2
+
+
+class ChannelLayer(Protocol):
+    """What is used of Channels' channel layer interface."""
+
+    async def new_channel(self) -> str:
+        """Name a channel of this process."""
+
+    async def receive(self, channel: str) -> Message:
+        """Wait for the next message on a channel of this process."""
+
+    async def send(self, channel: str, message: Message) -> None:
+        """Send to one channel."""
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Let a channel hear a group."""
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        """Let a channel hear a group no longer."""
+
+    async def group_send(self, group: str, message: Message) -> None:
+        """Send to all channels of a group."""
+
+    async def flush(self) -> None:
+        """Close all connections and forget everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handlers:
+    """
+    What a layer tells the service.
+
+    ``on_loss`` gets the topics of which messages may have been lost; ``on_lag`` the seconds that a message took.
+    """
+
+    on_message: Callable[[Message], None]
+    on_loss: Callable[[Sequence[str]], None]
+    on_lag: Callable[[float], None]
+
+
+def redis_layer(url: str, *, timeout_seconds: float) -> ChannelLayer:
+    """
+    Make a channel layer on one Redis.
+
+    The pub/sub one: memberships live in the connection and vanish with the process, and nothing has a capacity over
+    which messages are dropped in silence. ``docs/decisions`` has the comparison.
+    """
+    host = {
+        "address": url,
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(NoBackoff(), 1),
+    }
+    layer: ChannelLayer = RedisPubSubChannelLayer(hosts=[host], prefix="coursehub")
+    return layer
+
+
+def group_of(topic: str) -> str:
+    """Name the group of a topic; group names know no colon."""
+    return topic.replace(":", ".")
+
+
+class Node:
+    """One channel layer, kept alive: rebuilt when it falls silent."""
+
+    def __init__(self, make_layer: Callable[[], ChannelLayer], handlers: Handlers, *, beacon_seconds: float) -> None:
+        self._make_layer = make_layer
+        self._handlers = handlers
+        self._beacon_seconds = beacon_seconds
+        self._outgoing: asyncio.Queue[tuple[str | None, Message, asyncio.Future[None]]] = asyncio.Queue(_QUEUE_LENGTH)
+        self._membership_lock = asyncio.Lock()
+        self._wanted: set[str] = set()
+        self._joined: set[str] = set()
+        self._pending: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._layer: ChannelLayer | None = None
+        self._channel = ""
+        self._sent = self._heard = 0
+        self._heard_at = 0.0
+        self._broken = False
+
+    async def run(self) -> None:
+        """Carry messages until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._live()
+                except Exception:
+                    log.warning("A channel layer failed; it is built anew", exc_info=True)
+                    await asyncio.sleep(self._beacon_seconds)
+        finally:
+            await self._tear_down()
+
+    def open(self, topic: str) -> None:
+        """Begin to hear a topic's group."""
+        self._wanted.add(topic)
+        task = self._pending[topic] = self._spawn(topic)
+        task.add_done_callback(lambda _: self._pending.pop(topic) if self._pending.get(topic) is task else None)
+
+    def close(self, topic: str) -> None:
+        """Stop hearing a topic's group."""
+        self._wanted.discard(topic)
+        self._spawn(topic)
+
+    async def opened(self, topic: str) -> None:
+        """Wait until a topic's group is heard, or cannot be for now."""
+        if (task := self._pending.get(topic)) is not None:
+            await asyncio.wait([task])
+
+    def publish(self, topic: str | None, message: Message) -> "asyncio.Future[None]":
+        """Queue a message to a topic's group, or to every process; the future is done when it has been tried."""
+        tried = asyncio.get_running_loop().create_future()
+        group = _CONTROL_GROUP if topic is None else group_of(topic)
+        try:
+            self._outgoing.put_nowait((group, message, tried))
+        except asyncio.QueueFull:
+            # The history has it; the others see the gap, at the latest by their next heartbeat.
+            tried.set_result(None)
+        return tried
+
+    async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._layer = layer = self._make_layer()
+        self._channel = await layer.new_channel()
+        self._heard_at, self._broken = loop.time(), False
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read(layer, self._channel))
+            tasks.create_task(self._write(layer))
+            tasks.create_task(self._beat())
+            await self._join_all(layer)
+
+    async def _read(self, layer: ChannelLayer, channel: str) -> None:
+        while True:
+            message = await layer.receive(channel)
+            if message["type"] == _BEACON:
+                self._hear(message)
+            else:
+                self._handlers.on_message(message)
+
+    async def _write(self, layer: ChannelLayer) -> None:
+        while True:
+            group, message, tried = await self._outgoing.get()
+            try:
+                if group is None:
+                    await layer.send(self._channel, message)
+                else:
+                    await layer.group_send(group, message)
+            finally:
+                if not tried.done():
+                    tried.set_result(None)
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        patience_seconds = _SILENT_BEACONS * self._beacon_seconds
+        while not self._broken and loop.time() - self._heard_at < patience_seconds:
+            self._sent += 1
+            beacon = {"type": _BEACON, "number": self._sent, "at": loop.time()}
+            if not self._outgoing.full():
+                self._outgoing.put_nowait((None, beacon, loop.create_future()))
+            await asyncio.sleep(self._beacon_seconds)
+        raise TimeoutError("a membership failed, or no beacon came back")
+
+    def _hear(self, beacon: Message) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+        self._handlers.on_lag(self._heard_at - beacon["at"])
+        skipped, self._heard = beacon["number"] != self._heard + 1, beacon["number"]
+        if skipped:
+            self._handlers.on_loss(list(self._wanted))
+
+    async def _join_all(self, layer: ChannelLayer) -> None:
+        async with self._membership_lock:
+            self._joined.clear()
+            await layer.group_add(_CONTROL_GROUP, self._channel)
+            for topic in list(self._wanted):
+                await layer.group_add(group_of(topic), self._channel)
+                self._joined.add(topic)
+
+    def _spawn(self, topic: str) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._adjust(topic))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _adjust(self, topic: str) -> None:
+        # One after the other, each by what is wanted when its turn comes: the last one is always right.
+        async with self._membership_lock:
+            layer, wanted = self._layer, topic in self._wanted
+            if layer is None or wanted == (topic in self._joined):
+                return
+            try:
+                if wanted:
+                    await layer.group_add(group_of(topic), self._channel)
+                    self._joined.add(topic)
+                else:
+                    await layer.group_discard(group_of(topic), self._channel)
+                    self._joined.discard(topic)
+            except Exception:
+                # Built anew, the layer joins whatever is wanted; until then heartbeats heal.
+                log.warning("A channel layer membership failed", extra={"topic": topic}, exc_info=True)
+                self._broken = True
+
+    async def _tear_down(self) -> None:
+        if self._layer is not None:
+            with_limit = asyncio.wait_for(self._layer.flush(), _TEARDOWN_SECONDS)
+            await asyncio.gather(with_limit, return_exceptions=True)
+
+
+class Layers:
+    """All channel layers of this process; a topic belongs to one of them."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+
+    def node(self, topic: str) -> Node:
+        """Find the layer that carries a topic; the same in every process with the same list of layers."""
+        return self._nodes[zlib.crc32(topic.encode()) % len(self._nodes)]
+
+    async def publish(self, messages: Sequence[tuple[str | None, Message]]) -> None:
+        """
+        Send messages, to a topic's group or (None) to every process.
+
+        Returns when they are on their way, or after a moment: a slow layer must not hold up who posted.
+        """
+        tried = [node.publish(topic, message) for topic, message in messages for node in self._nodes_of(topic)]
+        if tried:
+            await asyncio.wait(tried, timeout=_PUBLISH_PATIENCE_SECONDS)
+
+    async def run(self) -> None:
+        """Keep all layers alive until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for node in self._nodes:
+                tasks.create_task(node.run())
+
+    def _nodes_of(self, topic: str | None) -> Sequence[Node]:
+        return self._nodes if topic is None else [self.node(topic)]

@@ -1,0 +1,67 @@
+"""What Prometheus may know of this process. Names are part of the product: dashboards and alerts use them."""
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from broadcast.contracts import events
+from broadcast.parcel import Parcel
+
+_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_KNOWN_TYPES: Final = frozenset(
+    value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)
+)
+_OTHER: Final = "other"
+
+
+class Metrics:
+    """The metrics of one service; a registry of its own, so that tests may have several."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.emitted = Counter("coursehub_events_emitted", "Events emitted by the hub.", ["type"], registry=registry)
+        self.notified = Counter("coursehub_listeners_notified", "Deliveries to listeners.", registry=registry)
+        self.failed = Counter("coursehub_listener_errors", "Deliveries that raised.", registry=registry)
+        self.emit_seconds = Histogram(
+            "coursehub_emit_seconds", "Time to write one event to all.", registry=registry, buckets=_SECONDS
+        )
+        self.listeners = Gauge("coursehub_listeners", "Listeners in the hub, over all topics.", registry=registry)
+        self.topics = Gauge("coursehub_topics", "Topics with listeners in this process.", registry=registry)
+        self.connections = Gauge("coursehub_connections", "Open WebSocket connections.", registry=registry)
+        self.closed = Counter(
+            "coursehub_connections_closed", "Connections closed by the server.", ["code"], registry=registry
+        )
+        self.refused = Counter("coursehub_upgrades_refused", "Upgrades refused.", ["status"], registry=registry)
+        self.resumes = Counter("coursehub_resumes", "How subscriptions began.", ["outcome"], registry=registry)
+        self.heals = Counter("coursehub_gap_heals", "Gaps found in topics.", ["outcome"], registry=registry)
+        self.healed = Counter("coursehub_events_healed", "Events from history that filled a gap.", registry=registry)
+        self.dropped = Counter("coursehub_events_dropped", "Events not emitted.", ["reason"], registry=registry)
+        self.bridge = Counter("coursehub_bridge_requests", "Posts to the bridge.", ["status"], registry=registry)
+        self.ingested = Counter("coursehub_events_ingested", "Events taken from the bridge.", registry=registry)
+        self.ingest_seconds = Histogram(
+            "coursehub_ingest_seconds", "Time to take one post.", registry=registry, buckets=_SECONDS
+        )
+        self.layer_lag = Gauge(
+            "coursehub_channel_layer_lag_seconds", "How long a message took last.", ["node"], registry=registry
+        )
+        self.layer_losses = Counter(
+            "coursehub_channel_layer_losses", "Times the channel layer lost something.", ["node"], registry=registry
+        )
+        self.epochs = Counter("coursehub_history_lost", "Times the history was lost.", registry=registry)
+
+    def count_emitted(self, parcel: Parcel, listeners: int, failed: int, seconds: float) -> None:
+        """Count one emitted event; a watcher of the hub."""
+        # Types come from outside: only known ones become labels, or anyone could fill the memory.
+        self.emitted.labels(parcel.type if parcel.type in _KNOWN_TYPES else _OTHER).inc()
+        self.notified.inc(listeners - failed)
+        self.failed.inc(failed)
+        self.emit_seconds.observe(seconds)
+
+    def measure(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Let a gauge be read when it is asked for."""
+        gauge.set_function(value)
+
+    def render(self) -> bytes:
+        """Render in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,282 @@
+"""The broadcast service, put together: what the bridge and the sockets share, and what runs in the background."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import cycle
+
+from broadcast import layers, parcel, revocations
+from broadcast.clients import Clients
+from broadcast.config import Settings
+from broadcast.contracts import tickets
+from broadcast.contracts.tickets import Ticket
+from broadcast.healing import Healer
+from broadcast.history import History, Unavailable, connect
+from broadcast.hub import Change, Hub
+from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node
+from broadcast.metrics import Metrics
+from broadcast.parcel import Parcel
+from broadcast.resume import Limits, Retained
+from broadcast.revocations import Revocation, Revocations
+from broadcast.session import Terms
+
+log = logging.getLogger(__name__)
+
+_EVENTS = "events"
+_CONTROL = "control"
+_MOST_SLOTS = 25
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Service:
+    """
+    One process of the broadcast service.
+
+    ``ready``: Redis answered lately. ``draining``: the process is leaving and takes no new clients.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        make_layer: Callable[[str], ChannelLayer] | None = None,
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        self.settings = settings
+        self.now_ms = now_ms
+        self.ready = False
+        self.draining = False
+        self.metrics = Metrics()
+        self.revocations = Revocations()
+        self.limits = Limits(replay=settings.replay_limit, kept=settings.history_length)
+        self._origin = uuid.uuid4().hex
+        self._slots = max(1, min(_MOST_SLOTS, int(settings.heartbeat_seconds)))
+        self.clients = Clients(per_user=settings.connections_per_user, slots=self._slots)
+        self.hub = Hub(on_change=self._on_change, capacity=settings.history_length)
+        self.hub.watch(self.metrics.count_emitted)
+        self.hub.watch(_log_emitted)
+        self.history = History(
+            connect(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds),
+            length=settings.history_length,
+            seconds=settings.history_seconds,
+            on_new_epoch=self._on_new_epoch,
+        )
+        self._healer = Healer(self.hub, self.history, self.metrics, limit=settings.history_length)
+        make = make_layer or partial(layers.redis_layer, timeout_seconds=settings.redis_timeout_seconds)
+        self._layers = Layers(
+            [self._make_node(number, partial(make, url)) for number, url in enumerate(settings.channel_layer_urls)]
+        )
+        self.terms = Terms(
+            read_ticket=self._read_ticket,
+            revocations=self.revocations,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            expiring_ms=int(settings.expiring_seconds * 1000),
+            topics_per_connection=settings.topics_per_connection,
+        )
+        self._control_id = "0"
+        self._was_away = False
+        self._left = asyncio.Event()
+        self._measure()
+
+    async def run(self) -> None:
+        """Run what goes on in the background until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for endless in (self._pulse(), self._beat(), self._healer.run(), self._layers.run()):
+                    tasks.create_task(endless)
+        finally:
+            self.ready = False
+            with contextlib.suppress(Exception):
+                await self.history.close()
+
+    async def take(self, parcels: Sequence[Parcel], withdrawn: Sequence[Revocation]) -> int:
+        """
+        Take a batch of events and revocations in, and send it to all processes; returns how many were duplicates.
+
+        Duplicates are sent on again: whoever took them first may have died before it did.
+
+        Raises:
+            Gaps: events are missing before these.
+            Unavailable: Redis is.
+        """
+        durable = [parcel for parcel in parcels if parcel.seq is not None]
+        duplicates = 0
+        if durable or withdrawn:
+            duplicates = await self.history.append(durable, withdrawn=withdrawn, now_ms=self.now_ms())
+        for revocation in withdrawn:
+            self._withdraw(revocation)
+        for taken in parcels:
+            self._emit(taken)
+        await self._layers.publish(self._messages(parcels, withdrawn))
+        return duplicates
+
+    async def read(self, topic: str, since: int | None) -> Retained:
+        """
+        Read a topic's history once this process is sure to hear what comes after.
+
+        Raises:
+            Unavailable: Redis is.
+        """
+        await self._layers.node(topic).opened(topic)
+        retained = await self.history.read(topic, since=since, limit=self.settings.replay_limit)
+        if retained.last is not None:
+            self.hub.settle(topic, retained.last)
+        return retained
+
+    def client_left(self) -> None:
+        """Be told that a client is gone."""
+        if self.draining and not len(self.clients):
+            self._left.set()
+
+    def retry_after_ms(self) -> int:
+        """Choose when a client should come back, spread so that not all come at once."""
+        return random.randint(500, 500 + int(self.settings.reconnect_spread_seconds * 1000))  # noqa: S311
+
+    async def drain(self) -> None:
+        """Take no more clients, send those that are here away, and wait until they have left, within bounds."""
+        self.draining = True
+        log.info("Draining", extra={"clients": len(self.clients)})
+        linger = asyncio.create_task(asyncio.sleep(self.settings.drain_linger_seconds))
+        for client in self.clients.all():
+            client.send_away(self.retry_after_ms())
+            await asyncio.sleep(0)
+        self.client_left()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._left.wait(), self.settings.drain_seconds)
+        await linger
+        log.info("Drained", extra={"clients": len(self.clients)})
+
+    def _read_ticket(self, text: str, now_ms: int) -> Ticket:
+        return tickets.read(text, secret=self.settings.ticket_secret, now_ms=now_ms)
+
+    def _make_node(self, number: int, make_layer: Callable[[], ChannelLayer]) -> Node:
+        def on_loss(topics: Sequence[str]) -> None:
+            self.metrics.layer_losses.labels(str(number)).inc()
+            for topic in topics:
+                self._healer.look_again(topic)
+
+        handlers = Handlers(
+            on_message=self._on_message,
+            on_loss=on_loss,
+            on_lag=self.metrics.layer_lag.labels(str(number)).set,
+        )
+        return Node(make_layer, handlers, beacon_seconds=self.settings.beacon_seconds)
+
+    def _messages(self, parcels: Sequence[Parcel], withdrawn: Sequence[Revocation]) -> list[tuple[str | None, Message]]:
+        by_topic: dict[str, list[Parcel]] = {}
+        for taken in parcels:
+            by_topic.setdefault(taken.topic, []).append(taken)
+        messages: list[tuple[str | None, Message]] = [
+            (topic, {"type": _EVENTS, "origin": self._origin, "topic": topic, "events": [p.pack() for p in of_topic]})
+            for topic, of_topic in by_topic.items()
+        ]
+        if withdrawn:
+            encoded = [revocation.encode() for revocation in withdrawn]
+            messages.append((None, {"type": _CONTROL, "origin": self._origin, "revocations": encoded}))
+        return messages
+
+    def _on_message(self, message: Message) -> None:
+        if message["origin"] == self._origin:
+            return
+        if message["type"] == _CONTROL:
+            for encoded in message["revocations"]:
+                self._withdraw(revocations.decode(encoded))
+            return
+        for packed in message["events"]:
+            self._emit(parcel.unpack(packed, topic=message["topic"]))
+
+    def _emit(self, taken: Parcel) -> None:
+        outcome = self.hub.emit(taken)
+        if outcome is not None and outcome.value in ("duplicate", "stale"):
+            self.metrics.dropped.labels(outcome.value).inc()
+
+    def _withdraw(self, revocation: Revocation) -> None:
+        if self.revocations.add(revocation, now_ms=self.now_ms()):
+            for client in self.clients.of_user(revocation.user_id):
+                client.withdraw(revocation)
+
+    def _on_change(self, change: Change, topic: str) -> None:
+        match change:
+            case Change.OPENED:
+                self._layers.node(topic).open(topic)
+                self._healer.look_again(topic)
+            case Change.CLOSED:
+                self._layers.node(topic).close(topic)
+            case Change.GAP:
+                self._healer.report(topic)
+
+    def _on_new_epoch(self) -> None:
+        log.warning("The history was lost; all clients are told to resync")
+        self.metrics.epochs.inc()
+        self._control_id = "0"
+        self._was_away = True
+        self.hub.lose()
+
+    async def _pulse(self) -> None:
+        while True:
+            try:
+                await self._look_at_redis()
+                self.ready = True
+            except Unavailable as problem:
+                if self.ready:
+                    log.warning("Redis is away", extra={"problem": str(problem)})
+                self.ready, self._was_away = False, True
+            await asyncio.sleep(self.settings.pulse_seconds)
+
+    async def _look_at_redis(self) -> None:
+        await self.history.check()
+        await self._hear_of_revocations()
+        if self._was_away:
+            # Others may have forgotten with Redis what this process remembers.
+            await self.history.append([], withdrawn=self.revocations.all(), now_ms=self.now_ms())
+            await self._healer.catch_up(self.hub.topics())
+            self._was_away = False
+        self.revocations.forget_expired(now_ms=self.now_ms())
+
+    async def _hear_of_revocations(self) -> None:
+        heard: list[Revocation] | None = None
+        while heard is None or heard:
+            self._control_id, heard = await self.history.revocations_after(self._control_id)
+            for revocation in heard:
+                self._withdraw(revocation)
+
+    async def _beat(self) -> None:
+        for slot in cycle(range(self._slots)):
+            await asyncio.sleep(self.settings.heartbeat_seconds / self._slots)
+            clients = self.clients.in_slot(slot)
+            topics = {topic for client in clients for topic in client.topics}
+            try:
+                positions = await self._healer.catch_up(topics) if topics else {}
+                checked = {topic: positions.get(topic, 0) for topic in topics}
+            except Unavailable:
+                checked = {}
+            for client in clients:
+                client.beat(checked)
+
+    def _measure(self) -> None:
+        self.metrics.measure(self.metrics.connections, lambda: len(self.clients))
+        self.metrics.measure(self.metrics.listeners, self.hub.listener_count)
+        self.metrics.measure(self.metrics.topics, lambda: len(self.hub.topics()))
+
+
+def _log_emitted(taken: Parcel, listeners: int, failed: int, seconds: float) -> None:
+    if taken.seq is not None and listeners and log.isEnabledFor(logging.INFO):
+        log.info(
+            "Emitted",
+            extra={
+                "operationId": taken.operation_id,
+                "type": taken.type,
+                "topic": taken.topic,
+                "seq": taken.seq,
+                "listeners": listeners - failed,
+                "seconds": round(seconds, 6),
+            },
+        )

@@ -1,0 +1,97 @@
+"""The HTTP side of the service, beside the WebSockets on the same port."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from broadcast import publish
+from broadcast.contracts import bridge, frames
+from broadcast.history import Unavailable
+from broadcast.publish import Answer, refuse, unavailable
+from broadcast.service import Service
+
+_DRAINING: Final = "This process is leaving."
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class WebApplication:
+    """The ASGI application for everything that is not a WebSocket."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._routes: dict[str, dict[str, Callable[[Scope, Receive], Awaitable[Answer]]]] = {
+            bridge.PATH: {"POST": self._post},
+            frames.PATH: {"GET": self._refuse_upgrade},
+            "/healthz": {"GET": self._healthz},
+            "/readyz": {"GET": self._readyz},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["path"] == "/metrics" and scope["method"] == "GET":
+            await _send(send, 200, CONTENT_TYPE_PLAIN_0_0_4, self._service.metrics.render())
+            return
+        answer = await self._answer(scope, receive)
+        body = json.dumps(answer.body).encode()
+        await _send(send, answer.status, "application/json", body, answer.headers or {})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        methods = self._routes.get(scope["path"])
+        if methods is None:
+            return refuse(404, "not_found", "There is nothing here.")
+        handle = methods.get(scope["method"])
+        if handle is None:
+            allowed = {"Allow": ", ".join(methods)}
+            return refuse(405, "method_not_allowed", "This method is not for this path.", headers=allowed)
+        return await handle(scope, receive)
+
+    async def _post(self, scope: Scope, receive: Receive) -> Answer:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        return await publish.post(self._service, await _read_body(receive), headers)
+
+    async def _refuse_upgrade(self, _scope: Scope, _receive: Receive) -> Answer:
+        # The server lets only those upgrades come here that are to be refused, and requests that are none.
+        if self._service.draining:
+            return unavailable(_DRAINING)
+        if not self._service.ready:
+            return unavailable("The history is away.")
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        return refuse(426, "upgrade_required", "This is a WebSocket.", headers=headers)
+
+    async def _healthz(self, _scope: Scope, _receive: Receive) -> Answer:
+        return Answer(200, {"success": True, "data": {"status": "ok"}})
+
+    async def _readyz(self, _scope: Scope, _receive: Receive) -> Answer:
+        if self._service.draining:
+            return unavailable(_DRAINING)
+        try:
+            await self._service.history.ping()
+        except Unavailable:
+            return unavailable("Redis does not answer.")
+        if not self._service.ready:
+            return unavailable("Redis has only just come back.")
+        return Answer(200, {"success": True, "data": {"status": "ready"}})
+
+
+async def _read_body(receive: Receive) -> bytes:
+    # The server has bounded it already.
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _send(
+    send: Send, status: int, content_type: str, body: bytes, headers: Mapping[str, str] | None = None
+) -> None:
+    fields = {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}
+    encoded = [(name.encode(), value.encode()) for name, value in fields.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
