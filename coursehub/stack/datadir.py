@@ -90,13 +90,13 @@ class DataDirectory:
         """Where a service or part logs."""
         return self.path / "logs" / f"{name}.log"
 
-    def secret(self, name: str) -> str:
+    def secret(self, name: str, length: int = 64) -> str:
         """A secret that is made at the first call and stays the same from then on."""
         path = self.path / "secrets" / name
         with contextlib.suppress(FileNotFoundError):
             if kept := path.read_text().strip():
                 return kept
-        made = secrets.token_urlsafe(48)
+        made = secrets.token_urlsafe(length)[:length]
         _write_private(path, made)
         return made
 

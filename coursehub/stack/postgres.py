@@ -57,7 +57,7 @@ class Postgres:
         fast: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._log, self._watchdog, self._env, self._fast = data.log(self.name), watchdog, env, fast
+        self.log, self._watchdog, self._env, self._fast = data.log(self.name), watchdog, env, fast
         self._account = privileges.unprivileged_account()
         self._home = staging.data_home(data.path / self.name, self._account, say=say)
         self._adopt_owner()
@@ -82,7 +82,7 @@ class Postgres:
         self.child = processes.Child(
             self.name,
             [self._binaries.postgres, "-D", self._home, *_options(self._settings())],
-            log=self._log,
+            log=self.log,
             watchdog=self._watchdog,
             env=self._env,
             cwd=Path("/"),
@@ -121,11 +121,11 @@ class Postgres:
         command += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         command += ["--no-sync"] if self._fast else []
         arguments = privileges.popen_arguments(self._account)
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             done = subprocess.run(command, stdout=log, stderr=log, cwd="/", env=self._env, check=False, **arguments)
         if done.returncode:
             reason = f"initdb ended with {processes.describe_exit(done.returncode)}"
-            raise errors.StartFailed(self.name, reason, self._log, processes.tail(self._log))
+            raise errors.StartFailed(self.name, reason, self.log, processes.tail(self.log))
 
     def _clear_the_way(self) -> None:
         """

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from coursehub.stack import errors, privileges
 from coursehub.stack.watchdog import Watchdog
@@ -67,12 +67,16 @@ class Child:
         """Wait for the program's end; negative: the signal that ended it."""
         return self.process.wait()
 
+    def ask_to_end(self) -> None:
+        """Ask the program to end, without waiting for it."""
+        # Only the program: a master that drains its own children must not find them gone.
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(self.gentle)
+
     def stop(self, grace_seconds: float = 10.0) -> None:
         """End the program and its group; whoever does not listen is killed. Safe to call again."""
         if self.running:
-            # Only to the program: a master that drains its own children must not find them gone.
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(self.gentle)
+            self.ask_to_end()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(grace_seconds)
         self.reap()
@@ -111,6 +115,22 @@ class Child:
 def _signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def run_to_end(name: str, command: Sequence[str | Path], *, log: Path, **how: Any) -> None:
+    """
+    Run a program that ends by itself; ``how``: as for `Child`.
+
+    Raises:
+        StartFailed: it did not end well.
+    """
+    child = Child(name, command, log=log, **how)
+    try:
+        code = child.wait()
+    finally:
+        child.stop()
+    if code:
+        raise errors.StartFailed(name, f"it ended with {describe_exit(code)}", log, tail(log))
 
 
 def describe_exit(code: int) -> str:

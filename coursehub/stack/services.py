@@ -30,10 +30,10 @@ class Services:
     ) -> None:
         self.data, self._fast, self._external, self._say = data, fast, external, say
         self.running: dict[str, postgres.Postgres | valkey.Valkey] = {}
-        self.watchdog: Watchdog | None = None
 
     def __enter__(self) -> "Services":
         self.data.lock()
+        self.watchdog = Watchdog()
         try:
             self._start()
         except BaseException:
@@ -58,33 +58,30 @@ class Services:
         """Stop the services and let the next run in. Safe to call again."""
         for service in self.running.values():
             service.stop()
-        self.running.clear()
-        if self.watchdog:
-            self.watchdog.close()
-            self.watchdog = None
+        self.watchdog.close()
+        leftovers.end(leftovers.marked(self.data.path))
         self.data.unlock()
 
     def _start(self) -> None:
         leftovers.end(leftovers.marked(self.data.path))
-        self.watchdog = Watchdog()
         if self.data.is_temporary:
             self.watchdog.remove(self.data.path)
         if "DATABASE_URL" not in self._external:
-            self.running["postgres"] = self._postgres(self.watchdog)
+            self.running["postgres"] = self._postgres()
         if "REDIS_URL" not in self._external:
-            self.running["valkey"] = self._valkey(self.watchdog)
+            self.running["valkey"] = self._valkey()
         for service in self.running.values():
             service.start()
 
-    def _postgres(self, watchdog: Watchdog) -> postgres.Postgres:
+    def _postgres(self) -> postgres.Postgres:
         sockets = _short_directory()
-        watchdog.remove(sockets)
+        self.watchdog.remove(sockets)
         return postgres.Postgres(
-            self.data, sockets=sockets, watchdog=watchdog, env=self._child_env(), fast=self._fast, say=self._say
+            self.data, sockets=sockets, watchdog=self.watchdog, env=self._child_env(), fast=self._fast, say=self._say
         )
 
-    def _valkey(self, watchdog: Watchdog) -> valkey.Valkey:
-        return valkey.Valkey(self.data, watchdog=watchdog, env=self._child_env(), fast=self._fast)
+    def _valkey(self) -> valkey.Valkey:
+        return valkey.Valkey(self.data, watchdog=self.watchdog, env=self._child_env(), fast=self._fast)
 
     def _child_env(self) -> dict[str, str]:
         """Ours without what would talk the servers into other settings, and with the mark for a later run."""

@@ -23,7 +23,7 @@ class Valkey:
     name = "valkey"
 
     def __init__(self, data: DataDirectory, *, watchdog: Watchdog, env: Mapping[str, str], fast: bool = False) -> None:
-        self._log, self._watchdog, self._env, self._fast = data.log(self.name), watchdog, env, fast
+        self.log, self._watchdog, self._env, self._fast = data.log(self.name), watchdog, env, fast
         self._home = data.path / self.name
         self._home.mkdir(mode=0o700, exist_ok=True)
         self._binary, self._password = _binary(), data.secret("VALKEY_PASSWORD")
@@ -42,7 +42,7 @@ class Valkey:
         self.child = processes.Child(
             self.name,
             [self._binary, "-"],
-            log=self._log,
+            log=self.log,
             watchdog=self._watchdog,
             env=self._env,
             cwd=self._home,

@@ -94,13 +94,22 @@ def _signal_group(group: int, number: int) -> None:
 
 
 def _group_lives(group: int) -> bool:
+    """Whether a process of the group still runs. The dead whom nobody has buried yet count for killpg, not for us."""
     try:
         os.killpg(group, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # macOS refuses where only the dead are left
         return False
-    except PermissionError:  # macOS says so of a group of zombies
-        return False
-    return True
+    states = [_state_and_group(path) for path in Path("/proc").glob("[0-9]*/stat")]
+    return not states or any(found == group and state not in "ZX" for state, found in states)
+
+
+def _state_and_group(stat: Path) -> tuple[str, int]:
+    try:
+        # The name of the program, in parentheses, may hold anything.
+        state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):
+        return "X", 0
+    return state, int(group)
 
 
 def _parent_lines(parent: int) -> "list[bytes] | None":

@@ -1,0 +1,70 @@
+# Everything a developer or CI runs. `make help` lists it.
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+# The first of these that is new enough: a name alone says little, and a shim may have nothing behind it.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+# mypy's Django plugin loads the settings, which start with nothing less.
+SETTINGS := SECRET_KEY=lint BROADCAST_SECRET=lint TICKET_SECRET=lint DATABASE_URL=postgresql:/// REDIS_URL=redis://
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run services test lint fmt demo bench clean clean-data venv venv-dev
+
+help: ## List these commands.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
+
+run: venv ## Run everything on this machine, until Ctrl-C. ARGS=--verbose shows every log line.
+	@exec $(PY) -m coursehub.stack run --with-parent $(ARGS)
+
+services: venv ## Run only PostgreSQL and Valkey, and print the variables for using them.
+	@exec $(PY) -m coursehub.stack services --with-parent $(ARGS)
+
+demo: venv-dev ## Play every use case of course editing against the running stack, or one of its own.
+	@exec $(PY) -m benchmarks.demo $(ARGS)
+
+bench: venv-dev ## Measure saves, from HTTP to the event.
+	@exec $(PY) -m benchmarks $(ARGS)
+
+test: venv-dev ## Run the tests; without ARGS also hold their coverage to its mark.
+ifeq ($(strip $(ARGS)),)
+	@rm -f .coverage .coverage.*
+	$(PY) -m coverage run -m pytest
+	@$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+else
+	$(PY) -m pytest $(ARGS)
+endif
+
+lint: venv-dev ## Check style, types, and who imports whom.
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(SETTINGS) $(PY) -m mypy apps broadcast coursehub
+	$(SETTINGS) $(PY) -m mypy --strict broadcast coursehub/stack
+	PYTHONPATH=. $(VENV)/bin/lint-imports
+
+fmt: venv-dev ## Format the code and mend what can be mended by itself.
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+clean: ## Delete the virtual environment and all caches.
+	rm -rf "$(VENV)" .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-data: venv ## Delete the embedded database and everything else in COURSEHUB_DATA.
+	@$(PY) -m coursehub.stack clean
+
+venv: python
+	@$(PYTHON) deploy/venv.py "$(VENV)" requirements.txt
+
+venv-dev: python
+	@$(PYTHON) deploy/venv.py "$(VENV)" requirements-dev.txt
+
+.PHONY: python
+python:
+ifeq ($(PYTHON),)
+	@echo 'CourseHub needs Python 3.11 or newer, and found none. Install it, or name it: make run PYTHON=/path/to/python3' >&2
+	@exit 1
+endif

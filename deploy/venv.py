@@ -1,0 +1,166 @@
+"""
+Makes the virtual environment and keeps what is installed in it equal to the pinned requirements.
+
+    python3 deploy/venv.py .venv requirements.txt
+
+Needs nothing but Python 3.11. Does nothing when nothing changed.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from ast import literal_eval
+from collections.abc import Iterator
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+UV = "uv==0.13.8"
+"""Installs the same in a sixth of the time; where it does not work, pip does."""
+
+_UV_OPTIONS = {"index-url": "--index-url", "extra-index-url": "--extra-index-url", "find-links": "--find-links"}
+_UNKNOWN_TO_UV = {"cert", "client-cert", "proxy", "trusted-host", "no-index", "only-binary", "no-binary", "constraint"}
+
+
+class SetupFailed(Exception):
+    """The environment could not be made; the message says what to do."""
+
+
+class Environment:
+    """A virtual environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / "bin" / "python"
+
+    def ensure(self) -> None:
+        """
+        Make it, or make it anew when its interpreter is gone or the folder was moved.
+
+        Raises:
+            SetupFailed: this Python cannot make one with pip in it.
+        """
+        if self._works():
+            return
+        print(f"Making {self.folder} with {sys.executable} …", flush=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if _succeeds([sys.executable, "-c", "import ensurepip"]):
+            _run([sys.executable, "-m", "venv", str(self.folder)], "The virtual environment could not be made")
+        else:
+            self._make_without_ensurepip()
+
+    def install(self, requirements: Path) -> None:
+        """
+        Install what the file lists, with everything that this needs in turn as pinned in constraints.txt.
+
+        Raises:
+            SetupFailed: something cannot be installed.
+        """
+        wanted = self._fingerprint(requirements)
+        stamp = self.folder / f".{requirements.stem}.installed"
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        print(f"Installing {requirements.name} …", flush=True)
+        options = ["-r", str(requirements), "-c", str(PROJECT / "constraints.txt")]
+        if not self._install_with_uv(options):
+            _run([*self._pip(), "install", "-q", *options], f"{requirements.name} could not be installed")
+        stamp.write_text(wanted)
+
+    def _works(self) -> bool:
+        return (
+            self.python.exists()
+            and _succeeds([str(self.python), "-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
+            and _succeeds([*self._pip(), "--version"])
+        )
+
+    def _make_without_ensurepip(self) -> None:
+        """Debian ships venv without pip; virtualenv brings its own, and a pip outside can fill the environment."""
+        if _succeeds([sys.executable, "-m", "virtualenv", "-q", str(self.folder)]):
+            return
+        if _succeeds([sys.executable, "-m", "pip", "--version"]):
+            _run([sys.executable, "-m", "venv", "--without-pip", str(self.folder)], "venv failed")
+            command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "-q", "pip"]
+            _run(command, "pip could not be put into the virtual environment")
+            return
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise SetupFailed(
+            f"{sys.executable} cannot make a virtual environment: it comes without ensurepip, as on a bare Debian "
+            f"or Ubuntu. Install it (apt install python{version}-venv) and start again, or name another Python: "
+            "make run PYTHON=/path/to/python3"
+        )
+
+    def _pip(self) -> list[str]:
+        return [str(self.python), "-m", "pip", "--disable-pip-version-check"]
+
+    def _install_with_uv(self, options: list[str]) -> bool:
+        """Try the fast way, with pip's own indexes; False: pip has to do it."""
+        indexes = uv_options(self._pip_configuration())
+        if indexes is None or not _succeeds([*self._pip(), "install", "-q", UV]):
+            return False
+        command = [str(self.python), "-m", "uv", "pip", "install", "-q", "--python", str(self.python)]
+        return _succeeds([*command, *indexes, *options])
+
+    def _pip_configuration(self) -> list[str]:
+        command = [*self._pip(), "config", "list"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+
+    def _fingerprint(self, requirements: Path) -> str:
+        files = [PROJECT / "requirements.txt", requirements, PROJECT / "constraints.txt"]
+        contents = b"\0".join(file.read_bytes() for file in files)
+        return hashlib.sha256(contents + str(self.python.resolve()).encode()).hexdigest()
+
+
+def uv_options(configuration: list[str]) -> list[str] | None:
+    """
+    Say in uv's words what ``pip config list`` says, because uv does not read pip's configuration.
+
+    None: it says something that only pip understands.
+    """
+    options: list[str] = []
+    for line in configuration:
+        name, _, value = line.partition("=")
+        key = name.rpartition(".")[2]
+        if key in _UNKNOWN_TO_UV:
+            return None
+        if key in _UV_OPTIONS:
+            options += [word for url in str(literal_eval(value)).split() for word in (_UV_OPTIONS[key], url)]
+    # pip takes the best version of all indexes; uv by default only looks into the first that has the package.
+    return [*options, "--index-strategy", "unsafe-best-match"] if options else []
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _run(command: list[str], complaint: str) -> None:
+    if subprocess.run(command, check=False).returncode:
+        raise SetupFailed(f"{complaint}; the lines above say why.")
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Let no two commands change the environment at once."""
+    with (PROJECT / "constraints.txt").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> int:
+    """Make the environment named first hold what the file named second lists."""
+    environment = Environment(Path(sys.argv[1]))
+    try:
+        with _alone():
+            environment.ensure()
+            environment.install(PROJECT / sys.argv[2])
+    except SetupFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.chdir(PROJECT)
+    sys.exit(main())
