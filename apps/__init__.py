@@ -1,0 +1,1 @@
+"""The API's rooms. Each app may import the ones below it: courses → operations → outbox → accounts → core."""

@@ -1,0 +1,1 @@
+"""Users, their tokens, and the tickets that say who may hear which topic."""

@@ -1,0 +1,106 @@
+"""What each view takes and answers, said once beside the view, for the OpenAPI document."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from pydantic import BaseModel, ConfigDict, create_model
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_REASONS = {
+    400: "Something in the request is not valid.",
+    401: "Nobody is signed in.",
+    403: "The role does not allow this.",
+    404: "There is no such thing, or not for this user.",
+    409: "It does not go with the present state of things.",
+    410: "The course is deleted, or what was asked for is no longer kept.",
+    413: "The body is too large.",
+    415: "The body is not application/json.",
+    422: "The key was used before, with another request.",
+    429: "Too many requests; see Retry-After.",
+    500: "A defect in CourseHub; it is logged under X-Request-ID.",
+    503: "The database is away; see Retry-After.",
+}
+
+
+class Error(BaseModel):
+    """What went wrong: ``code`` for programs, ``message`` for a person."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    fields: dict[str, list[str]] = {}
+
+
+class ErrorAnswer(BaseModel):
+    """The one form of every error."""
+
+    success: Literal[False]
+    error: Error
+
+
+def answers(
+    data: type[BaseModel] | None,
+    *,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    status: int = 200,
+    page: bool = False,
+    can_fail: Sequence[int] = (),
+    signed_in: bool = True,
+    parameters: Sequence[OpenApiParameter] = (),
+    answer: type[BaseModel] | None = None,
+) -> Callable[[View], View]:
+    """
+    Document a view's method: ``data`` is what its answer carries, ``page`` says that it is a list in pages.
+
+    ``answer`` replaces the whole answer's model where it is not ``{success, data}``.
+    """
+    success = answer or _answer_model(data, page)
+    failures = {*can_fail, 500, 503, *((401, 429) if signed_in else ())}
+    decorate: Callable[[View], View] = extend_schema(
+        request=body,
+        parameters=[*parameters, *_query_parameters(query)],
+        responses={
+            status: OpenApiResponse(success, "Done." if status != 202 else "Taken; the events follow."),
+            **{code: OpenApiResponse(ErrorAnswer, _REASONS[code]) for code in sorted(failures)},
+        },
+    )
+    return decorate
+
+
+@cache
+def _answer_model(data: type[BaseModel] | None, page: bool) -> type[BaseModel]:
+    carried: Any = list[data] if page else data  # type: ignore[valid-type]
+    fields: dict[str, Any] = {"success": (Literal[True], ...), "data": (carried, ...)}
+    if page:
+        fields["next"] = (str | None, ...)
+    name = f"{data.__name__.removesuffix('Data') if data else ''}{'Page' if page else 'Answer'}"
+    return create_model(name, **fields)
+
+
+def _query_parameters(query: type[BaseModel] | None) -> list[OpenApiParameter]:
+    if query is None:
+        return []
+    properties = query.model_json_schema()["properties"]
+    return [OpenApiParameter(name, schema, OpenApiParameter.QUERY) for name, schema in properties.items()]
+
+
+def header(name: str, description: str) -> OpenApiParameter:
+    """Document a request header."""
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
+
+
+@cache
+def accepted(data: type[BaseModel]) -> type[BaseModel]:
+    """Make the model of a mutation's answer."""
+    fields: dict[str, Any] = {
+        "success": (Literal[True], ...),
+        "operationId": (str, ...),
+        "immediate": (Literal[True], ...),
+        "data": (data, ...),
+    }
+    return create_model(f"{data.__name__.removesuffix('Data')}Accepted", **fields)

@@ -1,0 +1,58 @@
+"""What happens to every request before and after its view."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from apps.core import errors, ids, logs, metrics, rendering
+
+log = logging.getLogger("coursehub.access")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+
+class RequestContext:
+    """Names the request, logs and measures it, and refuses a body that is too large before reading any of it."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request_id = _request_id(request)
+        with logs.context(requestId=request_id):
+            started = time.perf_counter()
+            response = self._respond(request)
+            _record(request, response, time.perf_counter() - started)
+        response["X-Request-ID"] = request_id
+        return response
+
+    def _respond(self, request: HttpRequest) -> HttpResponse:
+        if _declared_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            return rendering.answer_error(errors.PayloadTooLarge())
+        return self.get_response(request)
+
+
+def _request_id(request: HttpRequest) -> str:
+    given = request.headers.get("X-Request-ID", "")
+    return given if _REQUEST_ID.fullmatch(given) else str(ids.new_id())
+
+
+def _declared_length(request: HttpRequest) -> int:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return int(length) if length.isdigit() else 0
+
+
+def _record(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
+    match = request.resolver_match
+    route = match.route if match else "unknown"
+    metrics.REQUEST_SECONDS.labels(request.method, route, response.status_code).observe(seconds)
+    level = logging.ERROR if response.status_code >= 500 else logging.INFO
+    values = {"method": request.method, "path": request.path, "status": response.status_code}
+    # The query string stays out of the log: it may carry what is nobody else's business.
+    log.log(level, "request", extra={**values, "milliseconds": round(seconds * 1000, 2)})

@@ -1,0 +1,55 @@
+"""Lists in pages: ``?cursor=&limit=``, and ``next`` with every page."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.http import JsonResponse
+from pydantic import ConfigDict, Field
+
+from apps.core import errors
+from apps.core.schemas import Body
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+Row = TypeVar("Row", bound=Model)
+
+
+class Page(Body):
+    """Which page of a list."""
+
+    model_config = ConfigDict(strict=False, extra="forbid")
+
+    cursor: str | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
+def paginate(
+    rows: "QuerySet[Row]", page: Page, *, show: Callable[[Row], Any], key: str = "id", newest_first: bool = True
+) -> JsonResponse:
+    """
+    Answer one page of ``rows`` in the order of ``key``, a unique UUID column.
+
+    A cursor names the last row given, so that rows that come or go neither repeat nor hide others.
+    """
+    if page.cursor:
+        rows = rows.filter(**{f"{key}__{'lt' if newest_first else 'gt'}": _read(page.cursor)})
+    found = list(rows.order_by(f"-{key}" if newest_first else key)[: page.limit + 1])
+    shown, more = found[: page.limit], len(found) > page.limit
+    cursor = _write(getattr(shown[-1], key)) if more else None
+    return JsonResponse({"success": True, "data": [show(row) for row in shown], "next": cursor})
+
+
+def _write(id_: UUID) -> str:
+    return base64.urlsafe_b64encode(id_.bytes).decode().rstrip("=")
+
+
+def _read(cursor: str) -> UUID:
+    try:
+        return UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        raise errors.Invalid(fields={"cursor": ["This is not a cursor from an earlier page."]}) from None

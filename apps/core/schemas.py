@@ -1,0 +1,72 @@
+"""
+Request bodies as pydantic models: strict types, camelCase outside, snake_case inside, unknown fields refused.
+
+The same models make the OpenAPI document, so that what is documented is what is checked.
+"""
+
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from apps.core import errors
+
+
+class Body(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise PydanticCustomError("nul_character", "Text must not contain NUL characters")
+    return text
+
+
+def _uuid(value: object) -> object:
+    """Take a UUID in its canonical text only: no braces, no URNs, no missing hyphens."""
+    if isinstance(value, str) and len(value) == 36:
+        try:
+            return UUID(value)
+        except ValueError:
+            pass
+    return value if isinstance(value, UUID) else str(value)
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+Title = Annotated[Text, StringConstraints(min_length=1, max_length=255, pattern=r"\S")]
+Filename = Annotated[Text, StringConstraints(max_length=255)]
+Id = Annotated[UUID, BeforeValidator(_uuid)]
+TempId = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
+Reference = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
+"""An id, or the tempId of something that the same operation creates."""
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+"""What names an operation or a step."""
+Position = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], raw: Any) -> Model:
+    """
+    Check parsed JSON against a model.
+
+    Raises:
+        errors.Invalid: it does not fit; ``fields`` maps each dotted path to what is wrong there.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise errors.Invalid("Some fields are not valid.", fields=_fields(error)) from None
+
+
+def _fields(error: ValidationError, most: int = 50) -> dict[str, list[str]]:
+    fields: dict[str, list[str]] = {}
+    for detail in error.errors(include_url=False, include_context=False, include_input=False)[:most]:
+        path = ".".join(str(part) for part in detail["loc"]) or "body"
+        fields.setdefault(path, []).append(detail["msg"])
+    return fields

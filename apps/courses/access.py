@@ -1,0 +1,155 @@
+"""
+Finding what a user may see or change.
+
+What they may not see does not exist for them. What they asked for themselves and is still being created may be changed
+already: the change queues up behind the creation.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Model, QuerySet
+
+from apps.accounts.models import User
+from apps.core.errors import Gone, NotFound, PermissionDenied
+from apps.courses import outline
+from apps.courses.models import Chapter, Course, Membership, Role, Video
+from apps.operations import selectors as operations
+from broadcast.contracts import topics
+
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[Row]):
+    """
+    Something to be changed, and the course it is in.
+
+    ``row`` and ``course`` are None while they are still being created by the same user.
+    """
+
+    course_id: UUID
+    course: Course | None
+    row: Row | None
+
+    @property
+    def lane(self) -> str:
+        """The lane in which it is changed, which is named like the course's topic."""
+        return topics.course(self.course_id)
+
+
+# Reading
+
+
+def readable_courses(user: User) -> "QuerySet[Membership]":
+    """Return the user's memberships of courses that are not deleted, with their courses."""
+    return _memberships(user).filter(course__deleted_at=None)
+
+
+def deleted_courses(user: User) -> "QuerySet[Membership]":
+    """Return the memberships of the courses that the user owns and has deleted."""
+    return _memberships(user).filter(role=Role.OWNER).exclude(course__deleted_at=None)
+
+
+def readable(user: User, course_id: UUID) -> Membership:
+    """
+    Find a course that the user may read: one that is not deleted, or that is theirs.
+
+    Raises:
+        NotFound: there is none.
+    """
+    membership = _memberships(user).filter(course=course_id).first()
+    if membership is None or (membership.course.deleted_at and membership.role != Role.OWNER):
+        raise NotFound("There is no such course.")
+    return membership
+
+
+def readable_chapter(user: User, chapter_id: UUID) -> Chapter:
+    """Find a chapter in a course that the user may read."""
+    chapter = Chapter.objects.filter(pk=chapter_id).first()
+    if chapter is None or not _may_read(user, chapter.course_id):
+        raise NotFound("There is no such chapter.")
+    return chapter
+
+
+def readable_video(user: User, video_id: UUID) -> Video:
+    """Find a video in a course that the user may read."""
+    video = Video.objects.filter(pk=video_id).first()
+    if video is None or not _may_read(user, video.course_id):
+        raise NotFound("There is no such video.")
+    return video
+
+
+def courses_heard_by(user: User, ids: Collection[UUID]) -> set[UUID]:
+    """
+    Return those of the courses that the user may hear, deleted ones included.
+
+    Holds the memberships until the transaction ends: withdrawing one waits for it, or is seen by it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT course_id FROM courses_membership WHERE user_id = %s AND course_id = ANY(%s) FOR KEY SHARE",
+            [user.pk, list(ids)],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _memberships(user: User) -> "QuerySet[Membership]":
+    return Membership.objects.filter(user=user).select_related("course")
+
+
+def _may_read(user: User, course_id: UUID) -> bool:
+    try:
+        return bool(readable(user, course_id))
+    except NotFound:
+        return False
+
+
+# Changing
+
+
+def changeable_course(user: User, course_id: UUID, action: str) -> Found[Course]:
+    """
+    Find a course that the user may change by ``action``.
+
+    Raises:
+        NotFound: there is none that the user knows of.
+        PermissionDenied: the user's role does not allow it.
+        Gone: it is deleted.
+    """
+    membership = _memberships(user).filter(course=course_id).first()
+    if membership is None:
+        if operations.pending_creation(user, course_id) is None:
+            raise NotFound("There is no such course.")
+        return Found(course_id, None, None)
+    course = membership.course
+    if course.deleted_at and action != "course.restore":
+        raise Gone("This course is deleted.")
+    if not outline.may(membership.role, action):
+        raise PermissionDenied
+    return Found(course_id, course, course)
+
+
+def changeable_chapter(user: User, chapter_id: UUID, action: str) -> Found[Chapter]:
+    """Find a chapter that the user may change; errors as for a course."""
+    return _changeable(user, Chapter.objects.filter(pk=chapter_id).first(), chapter_id, action)
+
+
+def changeable_video(user: User, video_id: UUID, action: str) -> Found[Video]:
+    """Find a video that the user may change; errors as for a course."""
+    return _changeable(user, Video.objects.filter(pk=video_id).first(), video_id, action)
+
+
+def _changeable(user: User, row: Row | None, id_: UUID, action: str) -> Found[Row]:
+    if row is not None:
+        course_id: UUID = row.course_id  # type: ignore[attr-defined]
+    else:
+        lane = operations.pending_creation(user, id_)
+        if lane is None:
+            raise NotFound
+        course_id = UUID(topics.parse(lane).id)
+    course = changeable_course(user, course_id, action)
+    return Found(course_id, course.course, row)

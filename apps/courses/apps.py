@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+
+
+class CoursesConfig(AppConfig):
+    name = "apps.courses"
+
+    def ready(self) -> None:
+        from apps.accounts import audience
+        from apps.courses import access, actions
+        from apps.operations import lanes
+        from broadcast.contracts import topics
+
+        audience.register(topics.COURSE, access.courses_heard_by)
+        lanes.register(lanes.COURSE, actions.CourseLane())

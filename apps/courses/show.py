@@ -1,0 +1,91 @@
+"""How courses and what is in them look in answers."""
+
+from typing import Any
+
+from django.db import connection, transaction
+
+from apps.core import clock
+from apps.courses.models import Chapter, Course, Membership, Video
+from apps.outbox import selectors as outbox
+from broadcast.contracts import topics
+
+
+def course(membership: Membership) -> dict[str, Any]:
+    """Render a course for the member."""
+    return _course(membership.course, membership.role)
+
+
+def _course(course: Course, role: str) -> dict[str, Any]:
+    return {
+        "id": str(course.pk),
+        "title": course.title,
+        "description": course.description,
+        "price": None if course.price is None else f"{course.price:.2f}",
+        "currency": course.currency,
+        "version": course.version,
+        "role": role,
+        "ownerId": str(course.owner_id),
+        "createdAt": clock.to_rfc3339(course.created_at),
+        "updatedAt": clock.to_rfc3339(course.updated_at),
+        "deletedAt": clock.to_rfc3339(course.deleted_at),
+    }
+
+
+def chapter(chapter: Chapter) -> dict[str, Any]:
+    """Render a chapter."""
+    return {
+        "id": str(chapter.pk),
+        "courseId": str(chapter.course_id),
+        "title": chapter.title,
+        "position": chapter.position,
+        "version": chapter.version,
+        "createdAt": clock.to_rfc3339(chapter.created_at),
+        "updatedAt": clock.to_rfc3339(chapter.updated_at),
+    }
+
+
+def video(video: Video) -> dict[str, Any]:
+    """Render a video."""
+    return {
+        "id": str(video.pk),
+        "courseId": str(video.course_id),
+        "chapterId": str(video.chapter_id),
+        "title": video.title,
+        "filename": video.filename,
+        "position": video.position,
+        "status": video.status,
+        "version": video.version,
+        "createdAt": clock.to_rfc3339(video.created_at),
+        "updatedAt": clock.to_rfc3339(video.updated_at),
+    }
+
+
+def member(membership: Membership) -> dict[str, Any]:
+    """Render a membership."""
+    return {"userId": str(membership.user_id), "username": membership.user.username, "role": membership.role}
+
+
+@transaction.atomic(durable=True)
+def outline(membership_id: object) -> dict[str, Any]:
+    """
+    Render a whole course, as it was at one moment.
+
+    Everything is read from one snapshot of the database, the topic's seq included: the events after that seq are
+    exactly what the outline lacks.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    membership = Membership.objects.select_related("course").get(pk=membership_id)
+    course_id = membership.course_id
+    chapters = {
+        row.pk: chapter(row) | {"videos": []} for row in Chapter.objects.filter(course=course_id).order_by("position")
+    }
+    for row in Video.objects.filter(course=course_id).order_by("chapter", "position"):
+        chapters[row.chapter_id]["videos"].append(video(row))
+    topic = topics.course(course_id)
+    return {
+        "course": course(membership),
+        "chapters": list(chapters.values()),
+        "topic": topic,
+        "seq": outbox.newest_seq(topic),
+    }

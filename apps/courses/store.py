@@ -1,0 +1,282 @@
+"""
+Between the outline and the database: load the part that changes touch, write the difference in bulk.
+
+A title on a course of 5,000 videos loads one chapter or video; only a change to a list loads that list's ids.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from apps.courses.models import Chapter, Course, Membership, Role, Video
+from apps.courses.outline import CREATES, Change, ChapterRow, CourseRow, Outline, VideoRow
+from apps.operations import selectors as operations
+
+_CHAPTER_LIST_ACTIONS = frozenset({"chapter.create", "chapter.delete", "chapter.reorder"})
+_VIDEO_LIST_ACTIONS = frozenset({"video.create", "video.delete", "video.move", "video.reorder"})
+_MEMBERS_ACTIONS = frozenset({"course.delete", "course.restore"})
+
+
+@dataclass(slots=True)
+class Needs:
+    """What a list of changes needs to have loaded."""
+
+    chapters: set[str] = field(default_factory=set)
+    videos: set[str] = field(default_factory=set)
+    listed_chapters: set[str] = field(default_factory=set)
+    listed_videos: set[str] = field(default_factory=set)
+    created: set[str] = field(default_factory=set)
+    users: set[str] = field(default_factory=set)
+    chapter_order: bool = False
+    all_members: bool = False
+
+
+def needs_of(changes: Iterable[Change]) -> Needs:
+    """Work out what changes refer to."""
+    needs = Needs()
+    for change in changes:
+        payload = change.payload
+        needs.users.update({change.actor, payload.get("userId", change.actor)})
+        needs.chapter_order |= change.action in _CHAPTER_LIST_ACTIONS
+        needs.all_members |= change.action in _MEMBERS_ACTIONS
+        if change.action in CREATES:
+            needs.created.add(payload[CREATES[change.action]])
+        if "chapterId" in payload:
+            needs.chapters.add(payload["chapterId"])
+        if "videoId" in payload:
+            needs.videos.add(payload["videoId"])
+        if change.action in _VIDEO_LIST_ACTIONS:
+            needs.listed_chapters.update({payload["chapterId"]} if "chapterId" in payload else ())
+            needs.listed_videos.update({payload["videoId"]} if "videoId" in payload else ())
+    needs.chapters -= needs.created
+    needs.videos -= needs.created
+    return needs
+
+
+def load(course_id: str, needs: Needs) -> Outline:
+    """Lock a course and load what is needed of it."""
+    outline = Outline(_load_course(course_id))
+    if outline.course:
+        outline.members = _load_members(course_id, needs)
+        outline.videos = _load_videos(course_id, needs.videos)
+        outline.chapters = _load_chapters(course_id, needs.chapters)
+        listed = needs.listed_chapters | {
+            outline.videos[id_].chapter_id for id_ in needs.listed_videos if id_ in outline.videos
+        }
+        outline.video_order = _load_video_orders(course_id, listed - needs.created)
+        if needs.chapter_order:
+            outline.chapter_order = _load_chapter_order(course_id)
+    outline.unborn = _unborn(course_id, outline, needs)
+    return outline
+
+
+def _load_course(course_id: str) -> CourseRow | None:
+    course = Course.objects.select_for_update(no_key=True).filter(pk=course_id).first()
+    if course is None:
+        return None
+    return CourseRow(
+        id=course_id,
+        owner_id=str(course.owner_id),
+        title=course.title,
+        description=course.description,
+        price=None if course.price is None else f"{course.price:.2f}",
+        currency=course.currency,
+        version=course.version,
+        created_at=course.created_at,
+        updated_at=course.updated_at,
+        deleted_at=course.deleted_at,
+    )
+
+
+def _load_members(course_id: str, needs: Needs) -> dict[str, str]:
+    members = Membership.objects.filter(course=course_id)
+    if not needs.all_members:
+        members = members.filter(user__in=needs.users)
+    return {str(user): role for user, role in members.values_list("user", "role")}
+
+
+def _load_chapters(course_id: str, wanted: set[str]) -> dict[str, ChapterRow]:
+    if not wanted:
+        return {}
+    rows = Chapter.objects.filter(course=course_id, pk__in=wanted)
+    values = rows.values_list("id", "title", "version", "created_at", "updated_at")
+    return {str(id_): ChapterRow(str(id_), *rest) for id_, *rest in values}
+
+
+def _load_videos(course_id: str, wanted: set[str]) -> dict[str, VideoRow]:
+    if not wanted:
+        return {}
+    rows = Video.objects.filter(course=course_id, pk__in=wanted)
+    values = rows.values_list("id", "chapter", "title", "filename", "version", "created_at", "updated_at")
+    return {str(id_): VideoRow(str(id_), str(chapter), *rest) for id_, chapter, *rest in values}
+
+
+def _load_chapter_order(course_id: str) -> list[str]:
+    return [
+        str(id_) for id_ in Chapter.objects.filter(course=course_id).order_by("position").values_list("id", flat=True)
+    ]
+
+
+def _load_video_orders(course_id: str, chapters: set[str]) -> dict[str, list[str]]:
+    orders: dict[str, list[str]] = {chapter: [] for chapter in chapters}
+    rows = Video.objects.filter(course=course_id, chapter__in=chapters).order_by("chapter", "position")
+    for chapter, id_ in rows.values_list("chapter", "id") if chapters else ():
+        orders[str(chapter)].append(str(id_))
+    return orders
+
+
+def _unborn(course_id: str, outline: Outline, needs: Needs) -> set[str]:
+    """Find out which of the ids that are not there could not be created."""
+    absent = (needs.chapters - outline.chapters.keys()) | (needs.videos - outline.videos.keys())
+    if outline.course is None and course_id not in needs.created:
+        absent |= {course_id}
+    return {str(id_) for id_ in operations.failed_creations(map(UUID, absent))} if absent else set()
+
+
+def save(before: Outline, after: Outline) -> None:
+    """Write the difference between two states of one outline."""
+    if after.course is None:
+        return
+    course_id = after.course.id
+    _save_course(before.course, after.course)
+    _save_members(course_id, before.members, after.members)
+    _save_chapters(course_id, before, after)
+    _save_videos(course_id, before, after)
+    _delete(before, after)
+
+
+def _save_course(before: CourseRow | None, after: CourseRow) -> None:
+    if before is after:
+        return
+    values = {
+        "title": after.title,
+        "description": after.description,
+        "price": None if after.price is None else Decimal(after.price),
+        "currency": after.currency,
+        "version": after.version,
+        "updated_at": after.updated_at,
+        "deleted_at": after.deleted_at,
+    }
+    if before is None:
+        Course.objects.create(id=UUID(after.id), owner_id=UUID(after.owner_id), created_at=after.created_at, **values)
+    else:
+        Course.objects.filter(pk=after.id).update(**values)
+
+
+def _save_members(course_id: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    removed = before.keys() - after.keys()
+    if removed:
+        Membership.objects.filter(course=course_id, user__in=removed).exclude(role=Role.OWNER).delete()
+    changed = [(user, role) for user, role in after.items() if before.get(user) != role]
+    if changed:
+        Membership.objects.bulk_create(
+            [Membership(course_id=UUID(course_id), user_id=UUID(user), role=role) for user, role in changed],
+            update_conflicts=True,
+            unique_fields=["course", "user"],
+            update_fields=["role"],
+        )
+
+
+def _save_chapters(course_id: str, before: Outline, after: Outline) -> None:
+    moved = _new_positions({"": before.chapter_order}, {"": after.chapter_order})
+    created, changed = _split(before.chapters, after.chapters)
+    if created:
+        columns = _columns([(row.id, row.title, moved.pop(row.id), row.version, row.created_at) for row in created])
+        _execute(_INSERT_CHAPTERS, [course_id, *columns])
+    if changed:
+        _execute(_UPDATE_CHAPTERS, _columns([(row.id, row.title, row.version, row.updated_at) for row in changed]))
+    _save_positions("courses_chapter", moved)
+
+
+def _save_videos(course_id: str, before: Outline, after: Outline) -> None:
+    moved = _new_positions(before.video_order, after.video_order)
+    created, changed = _split(before.videos, after.videos)
+    if created:
+        rows = [
+            (row.id, row.chapter_id, row.title, row.filename, moved.pop(row.id), row.version, row.created_at)
+            for row in created
+        ]
+        _execute(_INSERT_VIDEOS, [course_id, *_columns(rows)])
+    if changed:
+        rows = [(row.id, row.chapter_id, row.title, row.filename, row.version, row.updated_at) for row in changed]
+        _execute(_UPDATE_VIDEOS, _columns(rows))
+    _save_positions("courses_video", moved)
+
+
+def _delete(before: Outline, after: Outline) -> None:
+    chapters = before.chapters.keys() - after.chapters.keys()
+    videos = before.videos.keys() - after.videos.keys()
+    if videos:
+        Video.objects.filter(pk__in=videos).delete()
+    if chapters:
+        Video.objects.filter(chapter__in=chapters).delete()
+        Chapter.objects.filter(pk__in=chapters).delete()
+
+
+def _split(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Tell rows that are new from those that are another object than before."""
+    created = [row for id_, row in after.items() if id_ not in before]
+    changed = [row for id_, row in after.items() if id_ in before and before[id_] is not row]
+    return created, changed
+
+
+def _new_positions(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Map each item whose place is not what it was to its place now."""
+    places: dict[str, int] = {}
+    for key, order in after.items():
+        old = before.get(key, ())
+        if old == order:
+            continue
+        known = dict(zip(old, range(len(old)), strict=True))
+        places |= {id_: place for place, id_ in enumerate(order) if known.get(id_) != place}
+    return places
+
+
+def _save_positions(table: str, places: Mapping[str, int]) -> None:
+    if places:
+        _execute(_UPDATE_POSITIONS.format(table=table), [list(places), list(places.values())])
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _execute(sql: str, values: Sequence[Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+
+
+_INSERT_CHAPTERS = """
+    INSERT INTO courses_chapter (course_id, id, title, position, version, created_at, updated_at)
+    SELECT %s, id, title, position, version, at, at
+    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::timestamptz[])
+        AS row(id, title, position, version, at)
+"""
+_UPDATE_CHAPTERS = """
+    UPDATE courses_chapter chapter SET title = row.title, version = row.version, updated_at = row.at
+    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::timestamptz[]) AS row(id, title, version, at)
+    WHERE chapter.id = row.id
+"""
+_INSERT_VIDEOS = """
+    INSERT INTO courses_video
+        (course_id, id, chapter_id, title, filename, position, status, version, created_at, updated_at)
+    SELECT %s, id, chapter_id, title, filename, position, 'empty', version, at, at
+    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[])
+        AS row(id, chapter_id, title, filename, position, version, at)
+"""
+_UPDATE_VIDEOS = """
+    UPDATE courses_video video
+    SET chapter_id = row.chapter_id, title = row.title, filename = row.filename, version = row.version,
+        updated_at = row.at
+    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::timestamptz[])
+        AS row(id, chapter_id, title, filename, version, at)
+    WHERE video.id = row.id
+"""
+_UPDATE_POSITIONS = """
+    UPDATE {table} item SET position = row.position
+    FROM unnest(%s::uuid[], %s::int[]) AS row(id, position) WHERE item.id = row.id
+"""

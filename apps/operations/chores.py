@@ -1,0 +1,27 @@
+"""What the relay does for operations."""
+
+from datetime import timedelta
+
+from django.conf import settings
+
+from apps.operations import runner, selectors, services
+from apps.outbox import relay
+from apps.outbox.relay import Chore
+
+_PATIENCE = timedelta(seconds=1)
+_LANES_AT_ONCE = 500
+
+
+def register() -> None:
+    """Give the relay its chores for operations."""
+    relay.register(lambda: Chore("run-left-steps", settings.RELAY_INTERVAL_MS / 1000, run_left_steps))
+    relay.register(
+        lambda: Chore("end-incomplete", min(5.0, settings.OPERATION_IDLE_SECONDS / 4), services.end_incomplete)
+    )
+    relay.register(lambda: Chore("forget-operations", 3600, services.forget_old))
+
+
+def run_left_steps() -> None:
+    """Run steps that no worker has picked up: their hint was lost, or there is no broker, or no worker."""
+    for lane in selectors.lanes_left_lying(_PATIENCE, _LANES_AT_ONCE):
+        runner.run_lane(lane)

@@ -1,0 +1,79 @@
+"""
+Lanes: queues of steps that must run one after another.
+
+A lane is named like a topic (``course:<id>``). Each kind of lane has a handler, registered by the app that owns it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from django.db import connection
+
+from apps.operations.models import Step
+from apps.outbox.emit import Draft
+
+COURSE = "course"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What became of one step.
+
+    ``error``, when it failed, is the contract's error object. ``topic`` is where its failure, or its operation's end,
+    is told; ``drafts`` are the events of its success. A ``silent`` failure has no event.
+    """
+
+    step: Step
+    topic: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    drafts: Sequence[Draft] = ()
+    error: Mapping[str, Any] | None = None
+    silent: bool = False
+
+
+class Handler(Protocol):
+    """How the steps of one kind of lane are run."""
+
+    def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+        """
+        Run the steps in order, inside the caller's transaction, and write what changed; one outcome for each.
+
+        A step that cannot be done has an outcome with an error. Whatever is raised is unexpected: the caller rolls
+        back and tries the steps one by one.
+        """
+
+
+_handlers: dict[str, Handler] = {}
+
+
+def register(kind: str, handler: Handler) -> None:
+    """Say how the lanes of a kind are run."""
+    _handlers[kind] = handler
+
+
+def handler_of(lane: str) -> Handler:
+    """Find the handler of a lane."""
+    return _handlers[lane.partition(":")[0]]
+
+
+def try_to_run(lane: str) -> bool:
+    """Take the right to run a lane until the end of the transaction; False: someone else has it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1))", [lane])
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def queue_up(names: Sequence[str]) -> None:
+    """
+    Wait for the right to append to lanes, until the end of the transaction.
+
+    Whoever appends holds it until the commit, so that the ids of a lane's steps are in the order of their commits,
+    and therefore of their answers. It does not keep anyone from running the lane.
+    """
+    with connection.cursor() as cursor:
+        for name in sorted(names):
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))", [name])

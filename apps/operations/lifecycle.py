@@ -1,0 +1,166 @@
+"""The end of steps and of operations: each exactly once, in the transaction that brings it about."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from apps.core import errors
+from apps.operations import waiting
+from apps.operations.errors import Cancelled, Crashed, Incomplete
+from apps.operations.lanes import Outcome
+from apps.operations.models import Operation, Status, Step, StepStatus
+from apps.outbox.emit import Draft, emit
+from broadcast.contracts import events, topics
+
+_WRITTEN = ["status", "succeeded", "failed", "topic", "seq", "error", "finished_at"]
+RESULTS_MAX = 50
+"""A batch's event lists all results up to this number; beyond it, only failed ones, and no more than this."""
+
+
+def conclude(outcomes: Sequence[Outcome], *, now: datetime) -> None:
+    """
+    Write what became of steps, tell it, and end the operations that are thereby complete.
+
+    The last act before the commit, because it takes seqs. The steps must be locked by the caller, and pending.
+    """
+    _write_steps(outcomes, now)
+    operations = _lock({outcome.step.operation_id for outcome in outcomes})
+    told = [(outcome.step.operation_id, draft) for outcome in outcomes for draft in _drafts(outcome)]
+    for outcome in outcomes:
+        _count(operations[outcome.step.operation_id], outcome)
+    _finish(list(operations.values()), told, now)
+
+
+def cancel(operation: Operation, steps: Sequence[Step], *, now: datetime) -> None:
+    """End a locked operation whose pending steps, all of them given and locked, are not to be run."""
+    outcomes = [Outcome(step, step.topic, error=Cancelled().as_dict(), silent=True) for step in steps]
+    _write_steps(outcomes, now)
+    _end_early(operation, Cancelled(), Status.CANCELLED, now)
+
+
+def give_up(operation: Operation, *, now: datetime) -> None:
+    """End a locked operation without pending steps although more were expected: the missing ones count as failed."""
+    _end_early(operation, Incomplete(), operation.status, now)
+
+
+def _end_early(operation: Operation, error: errors.CourseHubError, status: str, now: datetime) -> None:
+    operation.failed = operation.expected - operation.succeeded
+    operation.error = error.as_dict()
+    operation.status = status
+    _finish([operation], [], now)
+
+
+def crashed(step: Step) -> Outcome:
+    """Make the outcome of a step that failed for a reason of ours; the log has the traceback."""
+    return Outcome(step, topic=step.topic, error=Crashed().as_dict())
+
+
+def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> None:
+    statuses = [StepStatus.FAILED if outcome.error else StepStatus.SUCCEEDED for outcome in outcomes]
+    data = [json.dumps(outcome.data) if not outcome.error else None for outcome in outcomes]
+    failures = [json.dumps(outcome.error) if outcome.error else None for outcome in outcomes]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE operations_step step
+            SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb, finished_at = %s
+            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS ended(id, status, data, error)
+            WHERE step.id = ended.id
+            """,
+            [now, [outcome.step.pk for outcome in outcomes], statuses, data, failures],
+        )
+
+
+def _lock(ids: Iterable[UUID]) -> dict[UUID, Operation]:
+    locked = Operation.objects.select_for_update(no_key=True).filter(pk__in=set(ids)).order_by("pk")
+    return {operation.pk: operation for operation in locked}
+
+
+def _drafts(outcome: Outcome) -> Sequence[Draft]:
+    if outcome.error is None:
+        return outcome.drafts
+    if outcome.silent:
+        return ()
+    step = outcome.step
+    data = {"stepId": step.key, "action": step.action, "error": outcome.error, **step.subject}
+    return [Draft(events.OPERATION_FAILED, outcome.topic, step.operation.key, data)]
+
+
+def _count(operation: Operation, outcome: Outcome) -> None:
+    if outcome.error is None:
+        operation.succeeded += 1
+    else:
+        operation.failed += 1
+        operation.error = operation.error or dict(outcome.error)
+    if outcome.topic != operation.topic:
+        operation.topic = topics.user(operation.user_id)
+
+
+def _finish(operations: Sequence[Operation], told: Sequence[tuple[UUID, Draft]], now: datetime) -> None:
+    """Save the operations; those that are complete end, with their event where they have one."""
+    complete = [operation for operation in operations if operation.ended >= operation.expected]
+    for operation in operations:
+        operation.status = _status(operation)
+    results = _results([operation for operation in complete if operation.is_batch])
+    ends = [
+        (operation.pk, _completion(operation, results[operation.pk])) for operation in complete if operation.is_batch
+    ]
+    last_seqs = _emit([*told, *ends], now)
+    for operation in complete:
+        operation.finished_at = now
+        operation.seq = last_seqs.get((operation.pk, operation.topic))
+    Operation.objects.bulk_update(operations, _WRITTEN)
+    if complete:
+        transaction.on_commit(lambda: waiting.announce([operation.pk for operation in complete]))
+
+
+def _emit(told: Sequence[tuple[UUID, Draft]], now: datetime) -> dict[tuple[UUID, str], int]:
+    """Emit events; returns the last seq that each operation took in each topic."""
+    seqs = emit([draft for _, draft in told], now=now)
+    return {(operation_id, draft.topic): seq for (operation_id, draft), seq in zip(told, seqs, strict=True)}
+
+
+def _status(operation: Operation) -> str:
+    if operation.status == Status.CANCELLED:
+        return Status.CANCELLED
+    if operation.ended < operation.expected:
+        return Status.RUNNING
+    if not operation.failed:
+        return Status.SUCCEEDED
+    return Status.PARTIAL if operation.succeeded else Status.FAILED
+
+
+def _completion(operation: Operation, results: list[dict[str, Any]]) -> Draft:
+    data: dict[str, Any] = {
+        "operationId": operation.key,
+        "status": operation.status,
+        "succeeded": operation.succeeded,
+        "failed": operation.failed,
+        "results": results,
+    }
+    if operation.expected > RESULTS_MAX:
+        data["truncated"] = True
+    return Draft(events.BATCH_COMPLETED, operation.topic, operation.key, data)
+
+
+def _results(operations: Sequence[Operation]) -> dict[UUID, list[dict[str, Any]]]:
+    """List each operation's results for its event."""
+    results: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    few = [operation.pk for operation in operations if operation.expected <= RESULTS_MAX]
+    for step in Step.objects.filter(operation__in=few).order_by("id") if few else ():
+        results[step.operation_id].append(_result(step))
+    for operation in operations:
+        if operation.expected > RESULTS_MAX and operation.failed:
+            failed = operation.steps.filter(status=StepStatus.FAILED).order_by("id")[:RESULTS_MAX]
+            results[operation.pk] = [_result(step) for step in failed]
+    return results
+
+
+def _result(step: Step) -> dict[str, Any]:
+    result = {"stepId": step.key, "action": step.action, "status": step.status, **step.subject}
+    return {**result, "error": step.error} if step.error else result

@@ -1,0 +1,90 @@
+"""Running the steps of a lane: oldest first, many in one transaction, one runner at a time."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import groupby
+
+from django.db import InterfaceError, OperationalError, transaction
+
+from apps.core import clock, logs
+from apps.operations import lanes, lifecycle
+from apps.operations.lanes import Handler, Outcome
+from apps.operations.models import Operation, Step, StepStatus
+
+log = logging.getLogger(__name__)
+
+STEPS_AT_ONCE = 2_000
+
+
+def run_lane(lane: str) -> None:
+    """
+    Run the pending steps of a lane until there are none.
+
+    Whoever finds the lane taken leaves at once; the one that has it looks again after letting go, so no step is missed.
+    """
+    while _run_batch(lane):
+        pass
+
+
+def _run_batch(lane: str) -> bool:
+    """Run one batch in one transaction; says whether there is more to do."""
+    with transaction.atomic():
+        if not lanes.try_to_run(lane):
+            return False
+        steps = _oldest_pending(lane)
+        if steps:
+            _run(lane, steps)
+    return Step.objects.filter(lane=lane, status=StepStatus.PENDING).exists()
+
+
+def _oldest_pending(lane: str) -> list[Step]:
+    """Lock and load the oldest steps; those of an atomic request are never torn apart."""
+    pending = Step.objects.select_for_update(no_key=True).filter(lane=lane, status=StepStatus.PENDING).order_by("id")
+    steps = list(pending[:STEPS_AT_ONCE])
+    group = steps[-1].atomic_group if len(steps) == STEPS_AT_ONCE else None
+    if group is not None:
+        steps += pending.filter(atomic_group=group, id__gt=steps[-1].pk)
+    operations = Operation.objects.select_related("user").in_bulk({step.operation_id for step in steps})
+    for step in steps:
+        step.operation = operations[step.operation_id]
+    return steps
+
+
+def _run(lane: str, steps: Sequence[Step]) -> None:
+    now = clock.now()
+    operations = sorted({step.operation.key for step in steps})
+    with logs.context(lane=lane, operationId=" ".join(operations[:10])):
+        outcomes = _outcomes(lanes.handler_of(lane), lane, steps, now)
+        lifecycle.conclude(outcomes, now=now)
+        failed = sum(outcome.error is not None for outcome in outcomes)
+        log.info("steps ended", extra={"steps": len(steps), "failed": failed})
+
+
+def _outcomes(handler: Handler, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+    """Run all steps at once; should that crash, one unit after the other, so that only the culprit fails."""
+    try:
+        with transaction.atomic():
+            return handler.run(lane, steps, now)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away, or wants the transaction again: nothing is wrong with the steps
+    except Exception:
+        log.exception("A batch of steps crashed; running them one by one.")
+        return [outcome for unit in _units(steps) for outcome in _run_unit(handler, lane, unit, now)]
+
+
+def _units(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """Split steps into what stands or falls together: an atomic request, or a single step."""
+    for _, unit in groupby(steps, key=lambda step: ("group", step.atomic_group) if step.atomic_group else step.pk):
+        yield list(unit)
+
+
+def _run_unit(handler: Handler, lane: str, unit: Sequence[Step], now: datetime) -> list[Outcome]:
+    try:
+        with transaction.atomic():
+            return handler.run(lane, unit, now)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("A step crashed.")
+        return [lifecycle.crashed(step) for step in unit]

@@ -1,0 +1,102 @@
+"""What is done to whole operations: cancelling, retrying, giving up on steps that never came, forgetting."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from apps.accounts.models import User
+from apps.core import clock, errors
+from apps.operations import lifecycle, submit
+from apps.operations.models import Operation, Step, StepStatus
+
+_AT_ONCE = 500
+
+
+@transaction.atomic
+def cancel(operation_id: UUID) -> None:
+    """
+    Cancel what has not begun. Steps that ended stay as they are.
+
+    Raises:
+        errors.Conflict: the operation has ended.
+    """
+    now = clock.now()
+    # Locked first, as a runner does it: what it is running now is waited for, and counts.
+    pending = Step.objects.select_for_update(no_key=True).filter(operation=operation_id, status=StepStatus.PENDING)
+    steps = list(pending.order_by("id"))
+    operation = Operation.objects.select_for_update(no_key=True).get(pk=operation_id)
+    if operation.finished_at:
+        raise errors.Conflict("This operation has ended.", status=operation.status)
+    for step in steps:
+        step.operation = operation
+    lifecycle.cancel(operation, steps, now=now)
+
+
+def retry(operation: Operation, user: User, identity: submit.Identity, digest: str) -> submit.Accepted:
+    """
+    Ask for an operation's failed steps again, as a new operation.
+
+    Raises:
+        errors.Conflict: it has not ended, or none of its steps failed.
+    """
+    if not operation.finished_at:
+        raise errors.Conflict("This operation has not ended.")
+    failed = list(operation.steps.filter(status=StepStatus.FAILED).order_by("id"))
+    if not failed:
+        raise errors.Conflict("None of its steps failed.")
+    plan = submit.Plan(
+        kind=operation.kind,
+        steps=[_again(step) for step in failed],
+        data={"retryOf": operation.key},
+        is_batch=operation.kind == submit.SAVE,
+        atomic=failed[0].atomic_group is not None,
+    )
+    return submit.submit(user, identity, digest, plan)
+
+
+def _again(step: Step) -> submit.NewStep:
+    return submit.NewStep(
+        action=step.action,
+        lane=step.lane,
+        topic=step.topic,
+        payload=step.payload,
+        subject=step.subject,
+        creates=step.creates,
+        temp_id=step.temp_id,
+        key=step.key,
+    )
+
+
+def end_incomplete() -> None:
+    """End operations whose missing steps have not come for `OPERATION_IDLE_SECONDS`."""
+    limit = clock.now() - timedelta(seconds=settings.OPERATION_IDLE_SECONDS)
+    idle = _incomplete().filter(last_request_at__lt=limit).values_list("pk", flat=True)
+    for pk in idle[:_AT_ONCE]:
+        _end_incomplete(pk, limit)
+
+
+def _incomplete() -> "QuerySet[Operation]":
+    return Operation.objects.filter(
+        finished_at=None, registered__lt=F("expected"), registered=F("succeeded") + F("failed")
+    )
+
+
+@transaction.atomic
+def _end_incomplete(pk: UUID, limit: datetime) -> None:
+    locked = _incomplete().select_for_update(no_key=True, skip_locked=True)
+    operation = locked.filter(pk=pk, last_request_at__lt=limit).first()
+    if operation:
+        lifecycle.give_up(operation, now=clock.now())
+
+
+def forget_old() -> None:
+    """Delete operations that ended over `OPERATION_KEPT_DAYS` ago, with their requests and steps."""
+    limit = clock.now() - timedelta(days=settings.OPERATION_KEPT_DAYS)
+    while True:
+        ids = list(Operation.objects.filter(finished_at__lt=limit).values_list("pk", flat=True)[:_AT_ONCE])
+        Operation.objects.filter(pk__in=ids).delete()
+        if len(ids) < _AT_ONCE:
+            return

@@ -1,0 +1,239 @@
+"""Taking a request: store its steps, answer, and have them run."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from django.db import IntegrityError, connection, transaction
+
+from apps.accounts.models import User
+from apps.core import clock, errors, ids, logs
+from apps.operations import hints, lanes
+from apps.operations.models import Operation, Request, Step
+from broadcast.contracts import topics
+
+SAVE = "save"
+"""The kind of an operation that began with a consolidated save; any other's kind is its first step's action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How a request names itself: its operation, itself within it, and how many steps will come in all."""
+
+    operation_key: str | None = None
+    request_key: str = "1"
+    expect: int | None = None
+    idempotency_header_only: bool = False
+
+    def key_for(self, user: User) -> str:
+        """
+        Give the operationId: the client's, or a new one.
+
+        An ``Idempotency-Key`` without an operationId always leads to the same one, so that it does what clients of
+        other services know it for.
+        """
+        if self.operation_key is not None:
+            return self.operation_key
+        if self.idempotency_header_only:
+            return str(uuid5(user.pk, self.request_key))
+        return str(ids.new_id())
+
+
+@dataclass(frozen=True, slots=True)
+class NewStep:
+    """A step as an app above asks for it; fields as in `models.Step`. ``key`` None: the request's own."""
+
+    action: str
+    lane: str
+    topic: str
+    payload: Mapping[str, Any]
+    subject: Mapping[str, Any] = field(default_factory=dict)
+    creates: UUID | None = None
+    temp_id: str = ""
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a request asks for: its steps, and what its answer says about them."""
+
+    kind: str
+    steps: Sequence[NewStep]
+    data: Mapping[str, Any]
+    is_batch: bool = False
+    atomic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to a request: the operationId and the data."""
+
+    operation_key: str
+    data: Mapping[str, Any]
+
+
+def fingerprint(*, method: str, path: str, body: Mapping[str, Any]) -> str:
+    """Digest what a request says, apart from how it names itself; equal for equal JSON values."""
+    said = {name: value for name, value in body.items() if name not in ("operationId", "expect", "stepId")}
+    canonical = json.dumps([method, path, said], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def replay(user: User, identity: Identity, digest: str) -> Accepted | None:
+    """
+    Give the first answer to a request that was taken before; None: it is new.
+
+    Raises:
+        errors.IdempotencyMismatch: its key was used, with another body.
+    """
+    if identity.operation_key is None and not identity.idempotency_header_only:
+        return None
+    key = identity.key_for(user)
+    request = Request.objects.filter(operation__user=user, operation__key=key, key=identity.request_key).first()
+    return _first_answer(request, key, digest) if request else None
+
+
+@transaction.atomic
+def submit(user: User, identity: Identity, digest: str, plan: Plan) -> Accepted:
+    """
+    Store a request's steps. They run soon, in the order of submission within each lane.
+
+    Raises:
+        errors.IdempotencyMismatch: the request's or a step's key was used with another body, or ``expect`` differs.
+        errors.Conflict: the operation ended, or it expects fewer steps.
+    """
+    now = clock.now()
+    key = identity.key_for(user)
+    logs.add(operationId=key)
+    operation, is_new = _open(user, key, identity, plan, now)
+    if not is_new:
+        request = operation.requests.filter(key=identity.request_key).first()
+        if request:
+            return _first_answer(request, key, digest)
+        _join(operation, identity, plan, now)
+    names = {step.lane for step in plan.steps}
+    lanes.queue_up(sorted(names))
+    _store(operation, identity.request_key, digest, plan, now)
+    transaction.on_commit(lambda: hints.send(names))
+    return Accepted(key, plan.data)
+
+
+def _first_answer(request: Request, operation_key: str, digest: str) -> Accepted:
+    if request.fingerprint != digest:
+        raise errors.IdempotencyMismatch
+    return Accepted(operation_key, request.answer)
+
+
+def _open(user: User, key: str, identity: Identity, plan: Plan, now: datetime) -> tuple[Operation, bool]:
+    """Make the operation, or find and lock it; says which."""
+    expected = identity.expect or len(plan.steps)
+    if len(plan.steps) > expected:
+        raise errors.Conflict("These are more steps than the operation expects.", expected=expected)
+    operation = Operation(
+        user=user,
+        key=key,
+        kind=plan.kind,
+        is_batch=plan.is_batch or expected > 1,
+        expected=expected,
+        registered=len(plan.steps),
+        topic=_topic(user, {step.topic for step in plan.steps}),
+        created_at=now,
+        last_request_at=now,
+    )
+    if _insert_if_new(operation):
+        return operation, True
+    found = Operation.objects.select_for_update(no_key=True).get(user=user, key=key)
+    return found, False
+
+
+def _insert_if_new(operation: Operation) -> bool:
+    """Insert it unless its key is taken. Django's ``ignore_conflicts`` would not say which it was."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO operations_operation (id, user_id, key, kind, status, is_batch, expected, registered,
+                succeeded, failed, topic, created_at, last_request_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s)
+            ON CONFLICT (user_id, key) DO NOTHING
+            """,
+            [
+                *(operation.id, operation.user_id, operation.key, operation.kind, operation.status),
+                *(operation.is_batch, operation.expected, operation.registered),
+                *(operation.topic, operation.created_at, operation.last_request_at),
+            ],
+        )
+        return cursor.rowcount == 1
+
+
+def _join(operation: Operation, identity: Identity, plan: Plan, now: datetime) -> None:
+    """Add a further request's steps to an operation that is under way."""
+    if operation.finished_at:
+        raise errors.Conflict("This operation has ended.", status=operation.status)
+    if identity.expect is not None and identity.expect != operation.expected:
+        raise errors.IdempotencyMismatch("Another request of this operation expects another number of steps.")
+    if operation.registered + len(plan.steps) > operation.expected:
+        raise errors.Conflict("These are more steps than the operation expects.", expected=operation.expected)
+    operation.registered += len(plan.steps)
+    operation.is_batch = operation.is_batch or plan.is_batch
+    operation.topic = _topic(operation.user, {operation.topic, *(step.topic for step in plan.steps)})
+    operation.last_request_at = now
+    operation.save(update_fields=["registered", "is_batch", "topic", "last_request_at"])
+
+
+def _topic(user: User, named: set[str]) -> str:
+    """Find where an operation's end is told: the one topic of its steps, otherwise its submitter's own."""
+    return named.pop() if len(named) == 1 else topics.user(user.pk)
+
+
+def _store(operation: Operation, request_key: str, digest: str, plan: Plan, now: datetime) -> None:
+    request = Request.objects.create(operation=operation, key=request_key, fingerprint=digest, answer=dict(plan.data))
+    try:
+        with transaction.atomic():
+            _insert_steps(operation, request, plan, now)
+    except IntegrityError:
+        raise errors.IdempotencyMismatch("One of these stepIds was used before in this operation.") from None
+
+
+def _insert_steps(operation: Operation, request: Request, plan: Plan, now: datetime) -> None:
+    """Insert all steps with one statement, their ids in the order of the plan."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO operations_step (operation_id, key, action, lane, topic, payload, subject, creates,
+                temp_id, atomic_group, status, created_at)
+            SELECT %s, key, action, lane, topic, payload::jsonb, subject::jsonb, creates, temp_id, %s, 'pending', %s
+            FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[])
+                WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, place)
+            ORDER BY place
+            """,
+            [operation.id, request.pk if plan.atomic else None, now, *_columns(plan.steps, request.key)],
+        )
+
+
+def _columns(steps: Sequence[NewStep], request_key: str) -> list[list[Any]]:
+    rows = (
+        (
+            step.key or request_key,
+            step.action,
+            step.lane,
+            step.topic,
+            json.dumps(step.payload),
+            json.dumps(step.subject),
+            step.creates,
+            step.temp_id,
+        )
+        for step in steps
+    )
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def temp_ids(user: User, operation_key: str | None, names: set[str]) -> dict[str, UUID]:
+    """Return what earlier requests of an operation assigned to tempIds."""
+    if operation_key is None or not names:
+        return {}
+    steps = Step.objects.filter(operation__user=user, operation__key=operation_key, temp_id__in=names)
+    return {step.temp_id: step.creates for step in steps.order_by("id") if step.creates}

@@ -1,0 +1,99 @@
+"""Asking about operations, retrying and cancelling them."""
+
+from typing import Any
+
+from django.http import JsonResponse
+from rest_framework.request import Request
+
+from apps.core import clock, documentation
+from apps.core.api import ApiView, answer
+from apps.core.pagination import Page, paginate
+from apps.operations import schemas, selectors, services, submit
+from apps.operations.api import MutationView, accept, identity_of, json_body, mutation, parse
+from apps.operations.models import Operation, Step
+
+
+class OperationsView(ApiView):
+    """A user's operations."""
+
+    @documentation.answers(schemas.OperationSummaryData, page=True, query=Page, can_fail=(400,))
+    def get(self, request: Request) -> JsonResponse:
+        """List one's own operations, newest first."""
+        return paginate(selectors.visible_to(request.user), self.query(Page), show=show_summary)
+
+
+class OperationView(ApiView):
+    """One operation."""
+
+    @documentation.answers(schemas.OperationData, query=schemas.Wait, can_fail=(400, 404))
+    def get(self, request: Request, key: str) -> JsonResponse:
+        """Read an operation; ``wait`` holds the answer back until it ends, for at most so many seconds."""
+        wait = self.query(schemas.Wait).wait
+        operation = selectors.operation_once_ended(request.user, key, wait_seconds=wait)
+        return answer(show_operation(operation))
+
+
+class RetryView(MutationView):
+    """Another try."""
+
+    @mutation(schemas.RetryData, can_fail=(404,))
+    def post(self, request: Request, key: str) -> JsonResponse:
+        """Do an ended operation's failed steps again, as a new operation."""
+        body = parse(schemas.Mutation, json_body(request))
+        identity = identity_of(request, body)
+        digest = submit.fingerprint(method="POST", path=request.path, body={})
+        accepted = submit.replay(request.user, identity, digest)
+        if accepted is None:
+            operation = selectors.operation(request.user, key)
+            accepted = services.retry(operation, request.user, identity, digest)
+        return accept(accepted)
+
+
+class CancelView(ApiView):
+    """Never mind."""
+
+    @documentation.answers(
+        schemas.OperationSummaryData,
+        answer=documentation.accepted(schemas.OperationSummaryData),
+        status=202,
+        can_fail=(404, 409),
+    )
+    def post(self, request: Request, key: str) -> JsonResponse:
+        """Cancel the steps of an operation that have not begun."""
+        operation = selectors.operation(request.user, key)
+        services.cancel(operation.pk)
+        operation.refresh_from_db()
+        return accept(submit.Accepted(operation.key, show_summary(operation)))
+
+
+def show_summary(operation: Operation) -> dict[str, Any]:
+    """Render an operation without its steps."""
+    return {
+        "operationId": operation.key,
+        "kind": operation.kind,
+        "status": operation.status,
+        "expected": operation.expected,
+        "succeeded": operation.succeeded,
+        "failed": operation.failed,
+        "progress": 100 * operation.ended // operation.expected,
+        "topic": operation.topic,
+        "seq": operation.seq,
+        "createdAt": clock.to_rfc3339(operation.created_at),
+        "finishedAt": clock.to_rfc3339(operation.finished_at),
+        "error": operation.error,
+    }
+
+
+def show_operation(operation: Operation) -> dict[str, Any]:
+    """Render an operation with its steps, in the order of submission."""
+    return show_summary(operation) | {"steps": [_show_step(step) for step in operation.steps.order_by("id")]}
+
+
+def _show_step(step: Step) -> dict[str, Any]:
+    return {
+        "stepId": step.key,
+        "action": step.action,
+        "status": step.status,
+        "data": step.subject if step.data is None else {**step.subject, **step.data},
+        "error": step.error,
+    }

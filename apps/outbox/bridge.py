@@ -1,0 +1,143 @@
+"""The adapter to the broadcast service: signed POSTs over one kept-alive connection."""
+
+import http.client
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from broadcast.contracts import bridge as contract
+
+TIMEOUT_SECONDS = 1.0
+
+
+class BridgeError(Exception):
+    """The broadcast service did not take a batch."""
+
+
+class BridgeAway(BridgeError):
+    """It did not answer, or said that it cannot take anything now."""
+
+
+class Gaps(BridgeError):
+    """It lacks earlier events; ``expected`` maps topics to the seq it wants next."""
+
+    def __init__(self, expected: dict[str, int]) -> None:
+        self.expected = expected
+        super().__init__(f"The broadcast service expects {expected}")
+
+
+class Refused(BridgeError):
+    """It will never take the event at ``index``, or (None) the batch as it is."""
+
+    def __init__(self, index: int | None, reason: str) -> None:
+        self.index, self.reason = index, reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An encoded event and its topic; ``topic`` None: a control message, which names its own."""
+
+    topic: str | None
+    body: str
+
+
+class Bridge(Protocol):
+    """Whatever takes events to the broadcast service."""
+
+    def post(self, events: Sequence[Outgoing]) -> None:
+        """
+        Hand over a batch; returns once it is in the shared history.
+
+        Raises:
+            BridgeAway, Gaps, Refused: nothing of the batch was taken.
+        """
+
+
+class HttpBridge:
+    """The real bridge. Not for use by two threads at once."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port
+        self._connection_class = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._path = parts.path.rstrip("/") + contract.PATH
+        self._secret = secret
+        self._connection: http.client.HTTPConnection | None = None
+
+    def post(self, events: Sequence[Outgoing]) -> None:
+        status, answer = self._exchange(batch_body(events))
+        if status == 202:
+            return
+        if status == 409:
+            raise Gaps({gap["topic"]: gap["expected"] for gap in answer.get("gaps", [])})
+        error = answer.get("error") or {}
+        if status == 400 and isinstance(error.get("index"), int):
+            raise Refused(error["index"], str(error.get("message", "")))
+        if status in (400, 413):
+            raise Refused(None, str(error.get("message", f"status {status}")))
+        raise BridgeAway(f"status {status}")
+
+    def _exchange(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        fresh = self._connection is None
+        try:
+            return self._send(body)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            # The other side closes idle connections whenever it likes: only a new connection proves that it is away.
+            if fresh or isinstance(error, TimeoutError):
+                raise BridgeAway(repr(error)) from error
+        return self._exchange(body)
+
+    def _send(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        if self._connection is None:
+            self._connection = self._connection_class(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        headers = {"Content-Type": "application/json", **contract.signed_headers(body, secret=self._secret)}
+        self._connection.request("POST", self._path, body, headers)
+        response = self._connection.getresponse()
+        raw = response.read()
+        answer = json.loads(raw) if raw and response.status in (202, 400, 409, 413) else {}
+        return response.status, answer if isinstance(answer, dict) else {}
+
+    def close(self) -> None:
+        """Drop the connection; the next POST opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def batch_body(events: Sequence[Outgoing]) -> bytes:
+    """Encode a batch as the bridge wants it, each event with its topic."""
+    return ('{"events":[' + ",".join(_with_topic(event) for event in events) + "]}").encode()
+
+
+def _with_topic(event: Outgoing) -> str:
+    return event.body if event.topic is None else f'{{"topic":"{event.topic}",{event.body[1:]}'
+
+
+_local = threading.local()
+
+
+def of_this_thread() -> Bridge:
+    """Give the thread its own connection to the broadcast service."""
+    if not hasattr(_local, "bridge"):
+        _local.bridge = HttpBridge(settings.BROADCAST_URL, settings.BROADCAST_SECRET)
+    bridge: Bridge = _local.bridge
+    return bridge
+
+
+def answers() -> None:
+    """Check that the broadcast service is ready; raises when it is not."""
+    parts = urlsplit(settings.BROADCAST_URL)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=0.5)
+    try:
+        connection.request("GET", parts.path.rstrip("/") + "/readyz")
+        if connection.getresponse().status != 200:
+            raise BridgeAway
+    finally:
+        connection.close()

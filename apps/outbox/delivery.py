@@ -1,0 +1,207 @@
+"""
+Carrying events to the broadcast service: one way for the fast path and for recovery.
+
+A topic is delivered by whoever holds the lease on its cursor. Claiming and settling are single statements; nothing is
+locked while the POST is under way.
+"""
+
+import logging
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from django.db import connection
+
+from apps.outbox.bridge import Bridge, BridgeAway, Gaps, Outgoing, Refused
+from apps.outbox.models import CONTROL, OutboxEvent
+from broadcast.contracts import bridge as contract
+from broadcast.contracts import events, topics
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 5
+_EVENTS_PER_TOPIC = 500
+_BATCH_BYTES = contract.MAX_BODY_BYTES * 3 // 4
+
+
+class Row(NamedTuple):
+    """An undelivered event. ``body`` is what is to be sent."""
+
+    topic: str
+    seq: int
+    body: str
+    withheld: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease on some topics' cursors, and what each has yet to deliver, in order."""
+
+    token: uuid.UUID
+    delivered: dict[str, int]
+    rows: list[Row]
+
+
+def deliver(names: Collection[str], bridge: Bridge) -> set[str]:
+    """
+    Deliver what the topics have to deliver, as far as one batch goes; returns those that have more.
+
+    A topic that someone else is delivering is left to them: they look again after releasing it.
+
+    Raises:
+        bridge.BridgeAway: the broadcast service took nothing; all is as it was.
+    """
+    claim = _claim(names)
+    reached = dict(claim.delivered)
+    try:
+        if claim.rows:
+            reached |= _post(claim, bridge)
+    finally:
+        _settle(claim.token, reached)
+    # Looking before releasing would lose what was committed in between.
+    return _having_more(claim.delivered)
+
+
+def _post(claim: Claim, bridge: Bridge) -> dict[str, int]:
+    """Post the claimed rows as one batch; returns how far each topic got."""
+    rows = _fill_gaps(claim)
+    try:
+        bridge.post([_outgoing(row) for row in rows])
+    except Gaps as gaps:
+        log.warning("The broadcast service lacks earlier events.", extra={"expected": gaps.expected})
+        return {topic: seq - 1 for topic, seq in gaps.expected.items() if topic in claim.delivered}
+    except Refused as refusal:
+        _withhold_or_split(rows, refusal, bridge)
+        return {}
+    return {row.topic: row.seq for row in rows}
+
+
+def _withhold_or_split(rows: Sequence[Row], refusal: Refused, bridge: Bridge) -> None:
+    """Mark the event that was refused; the next round posts its stand-in. With no index, find it by posting each."""
+    if refusal.index is not None and refusal.index < len(rows):
+        _withhold(rows[refusal.index], refusal.reason)
+    elif len(rows) == 1:
+        _withhold(rows[0], refusal.reason)
+    else:
+        _find_refused(rows, bridge)
+
+
+def _find_refused(rows: Sequence[Row], bridge: Bridge) -> None:
+    """Post one by one until one is refused. What passes twice is a duplicate to the broadcast service, and harmless."""
+    for row in rows:
+        try:
+            bridge.post([_outgoing(row)])
+        except Refused as refusal:
+            _withhold(row, refusal.reason)
+            return
+        except Gaps:
+            continue
+
+
+def _withhold(row: Row, reason: str) -> None:
+    if row.withheld:
+        raise BridgeAway(f"It refuses the stand-in of {row.topic} {row.seq}: {reason}")
+    log.error("An event had to be withheld.", extra={"topic": row.topic, "seq": row.seq, "reason": reason})
+    OutboxEvent.objects.filter(topic=row.topic, seq=row.seq).update(withheld=reason or "refused")
+
+
+def _outgoing(row: Row) -> Outgoing:
+    if row.topic.startswith(CONTROL):
+        return Outgoing(None, row.body)
+    return Outgoing(row.topic, as_sent(row))
+
+
+def as_sent(row: Row | OutboxEvent) -> str:
+    """Give an event as clients get it: encoded, and its stand-in where it had to be withheld."""
+    return _stand_in(row) if row.withheld else row.body
+
+
+def _stand_in(row: Row | OutboxEvent) -> str:
+    original = events.decode(row.body) if row.body else {}
+    kind, id_ = topics.parse(row.topic)
+    envelope: events.Event = {"type": events.WITHHELD, topics.ENVELOPE_KEYS[kind]: id_}
+    if "operationId" in original:
+        envelope["operationId"] = original["operationId"]
+    envelope |= {"seq": row.seq, "timestamp": original.get("timestamp", 0), "data": {}}
+    return events.encode(envelope).decode()
+
+
+def _fill_gaps(claim: Claim) -> list[Row]:
+    """Stand in for events that are no longer kept, should the broadcast service have asked for them again."""
+    reached = dict(claim.delivered)
+    filled: list[Row] = []
+    for row in claim.rows:
+        if not row.topic.startswith(CONTROL):
+            missing = range(reached[row.topic] + 1, min(row.seq, reached[row.topic] + 1 + contract.MAX_EVENTS))
+            filled.extend(Row(row.topic, seq, "", "no longer kept") for seq in missing)
+        filled.append(row)
+        reached[row.topic] = row.seq
+    return filled[: contract.MAX_EVENTS]
+
+
+def _claim(names: Collection[str]) -> Claim:
+    token = uuid.uuid4()
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [token, LEASE_SECONDS, sorted(names)])
+        delivered = dict(cursor.fetchall())
+        cursor.execute(_UNDELIVERED, [_EVENTS_PER_TOPIC, list(delivered), contract.MAX_EVENTS])
+        rows = list(_within_bytes(Row(*row) for row in cursor.fetchall()))
+    return Claim(token, delivered, rows)
+
+
+def _within_bytes(rows: Iterable[Row]) -> Iterable[Row]:
+    total = 0
+    for row in rows:
+        total += len(row.body.encode()) + len(row.topic) + 16
+        if total > _BATCH_BYTES:
+            return
+        yield row
+
+
+def _settle(token: uuid.UUID, reached: dict[str, int]) -> None:
+    """Move the cursors and release them; a cursor whose lease ran out meanwhile is no longer ours to move."""
+    if reached:
+        with connection.cursor() as cursor:
+            cursor.execute(_SETTLE, [list(reached), list(reached.values()), token])
+
+
+def _having_more(names: Collection[str]) -> set[str]:
+    if not names:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(_HAVING_MORE, [list(names)])
+        return {row[0] for row in cursor.fetchall()}
+
+
+# Rows that are being claimed or settled by someone else are skipped, never waited for: two drains cannot deadlock.
+_CLAIM = """
+    UPDATE outbox_deliverycursor
+    SET lease_token = %s, lease_expires_at = now() + %s * interval '1 second'
+    WHERE topic IN (
+        SELECT topic FROM outbox_deliverycursor
+        WHERE topic = ANY(%s) AND (lease_expires_at IS NULL OR lease_expires_at < now())
+        ORDER BY topic FOR UPDATE SKIP LOCKED
+    )
+    RETURNING topic, delivered_seq
+"""
+_UNDELIVERED = """
+    SELECT event.topic, event.seq, event.body, event.withheld
+    FROM outbox_deliverycursor cursor
+    CROSS JOIN LATERAL (
+        SELECT topic, seq, body, withheld FROM outbox_outboxevent
+        WHERE topic = cursor.topic AND seq > cursor.delivered_seq ORDER BY seq LIMIT %s
+    ) event
+    WHERE cursor.topic = ANY(%s)
+    ORDER BY event.topic, event.seq LIMIT %s
+"""
+_SETTLE = """
+    UPDATE outbox_deliverycursor cursor
+    SET delivered_seq = reached.seq, lease_token = NULL, lease_expires_at = NULL
+    FROM unnest(%s::text[], %s::bigint[]) AS reached(topic, seq)
+    WHERE cursor.topic = reached.topic AND cursor.lease_token = %s
+"""
+_HAVING_MORE = """
+    SELECT topic.name FROM outbox_topic topic JOIN outbox_deliverycursor cursor ON cursor.topic = topic.name
+    WHERE topic.name = ANY(%s) AND topic.last_seq > cursor.delivered_seq
+"""

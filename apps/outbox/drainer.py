@@ -1,0 +1,82 @@
+"""The thread that delivers events as soon as they are committed; one in each process that emits."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+
+from django import db
+
+from apps.outbox import bridge as bridges
+from apps.outbox import delivery
+
+log = logging.getLogger(__name__)
+
+_TOPICS_AT_ONCE = 200
+_PAUSE_AFTER_FAILURE_SECONDS = 1.0
+
+
+class Drainer:
+    """
+    Delivers the topics it is woken for.
+
+    While the broadcast service is away it forgets them and pauses (a circuit breaker): the relay delivers what is left.
+    """
+
+    def __init__(self, bridge: Callable[[], bridges.Bridge] = bridges.of_this_thread) -> None:
+        self._bridge = bridge
+        self._waiting: set[str] = set()
+        self._changed = threading.Condition()
+        self._closed_until = 0.0
+
+    def wake(self, topics: Collection[str]) -> None:
+        """Have topics delivered soon, by the drainer's own thread."""
+        with self._changed:
+            self._waiting.update(topics)
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Deliver for ever."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                topics = {self._waiting.pop() for _ in range(min(len(self._waiting), _TOPICS_AT_ONCE))}
+            if time.monotonic() >= self._closed_until:
+                self.wake(self._deliver(topics))
+
+    def _deliver(self, topics: Collection[str]) -> set[str]:
+        try:
+            db.connection.close_if_unusable_or_obsolete()
+            return delivery.deliver(topics, self._bridge())
+        except bridges.BridgeError as error:
+            log.warning("The broadcast service is away.", extra={"reason": str(error)})
+        except db.Error:
+            log.exception("Events could not be delivered.")
+            db.connection.close()
+        except Exception:
+            log.exception("Events could not be delivered.")
+        self._closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
+        return set()
+
+
+_drainer: Drainer | None = None
+_owner = 0
+_starting = threading.Lock()
+
+
+def wake(topics: Collection[str]) -> None:
+    """Have topics delivered by this process' drainer, which is started when it is first needed."""
+    _of_this_process().wake(topics)
+
+
+def _of_this_process() -> Drainer:
+    global _drainer, _owner
+    if _drainer is None or _owner != os.getpid():
+        with _starting:
+            if _drainer is None or _owner != os.getpid():
+                # A forked child has its parent's drainer but not its thread.
+                drainer = Drainer()
+                threading.Thread(target=drainer.run, name="drainer", daemon=True).start()
+                _drainer, _owner = drainer, os.getpid()
+    return _drainer

@@ -1,0 +1,89 @@
+"""Questions about topics and their events."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import Min
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from apps.core import clock
+from apps.outbox.models import OutboxEvent, Topic
+
+BEHIND_AT_ONCE = 5_000
+"""`behind` names no more topics than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far delivery is behind: topics and events concerned, and the age of the oldest in seconds."""
+
+    topics: int
+    events: int
+    oldest_seconds: float
+
+
+def newest_seqs(names: Collection[str]) -> dict[str, int]:
+    """Return the newest seq of each topic that has one."""
+    return dict(Topic.objects.filter(name__in=names).values_list("name", "last_seq"))
+
+
+def newest_seq(name: str) -> int:
+    """Return a topic's newest seq; 0 when nothing happened yet."""
+    return newest_seqs([name]).get(name, 0)
+
+
+def oldest_kept_seq(topic: str) -> int | None:
+    """Return the seq of the oldest event of a topic that is still there."""
+    oldest: int | None = OutboxEvent.objects.filter(topic=topic).aggregate(oldest=Min("seq"))["oldest"]
+    return oldest
+
+
+def events_after(topic: str, seq: int, limit: int) -> list[OutboxEvent]:
+    """Return a topic's next events after ``seq``, oldest first."""
+    return list(OutboxEvent.objects.filter(topic=topic, seq__gt=seq).order_by("seq")[:limit])
+
+
+def behind(*, since: timedelta | None = None) -> list[str]:
+    """Name the topics with undelivered events; ``since`` looks only at those touched within that time."""
+    clause, values = ("AND topic.touched_at > %s", [clock.now() - since]) if since else ("", [])
+    return [row[0] for row in _rows(_BEHIND.format(clause=clause, limit=BEHIND_AT_ONCE), values)]
+
+
+def lag() -> Lag:
+    """Say how far delivery is behind, over all topics."""
+    topics, events, oldest = _rows(_LAG, [])[0]
+    age = (clock.now() - oldest).total_seconds() if oldest else 0.0
+    return Lag(topics, int(events), max(age, 0.0))
+
+
+def lag_metrics() -> Iterable[Metric]:
+    """Yield delivery's lag as metrics."""
+    now = lag()
+    yield GaugeMetricFamily("coursehub_outbox_topics_behind", "Topics with undelivered events.", now.topics)
+    yield GaugeMetricFamily("coursehub_outbox_undelivered", "Events not delivered yet.", now.events)
+    yield GaugeMetricFamily(
+        "coursehub_outbox_oldest_undelivered_seconds", "Age of the oldest undelivered event.", now.oldest_seconds
+    )
+    withheld = OutboxEvent.objects.exclude(withheld="").count()
+    yield GaugeMetricFamily("coursehub_outbox_withheld", "Events that had to be withheld; see the admin.", withheld)
+
+
+def _rows(sql: str, values: list[Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchall()
+
+
+_BEHIND = """
+    SELECT topic.name FROM outbox_topic topic JOIN outbox_deliverycursor cursor ON cursor.topic = topic.name
+    WHERE topic.last_seq > cursor.delivered_seq {clause} ORDER BY topic.touched_at LIMIT {limit}
+"""
+_LAG = """
+    SELECT count(*), coalesce(sum(topic.last_seq - cursor.delivered_seq), 0), min(event.created_at)
+    FROM outbox_topic topic JOIN outbox_deliverycursor cursor ON cursor.topic = topic.name
+    LEFT JOIN outbox_outboxevent event ON event.topic = topic.name AND event.seq = cursor.delivered_seq + 1
+    WHERE topic.last_seq > cursor.delivered_seq
+"""

@@ -1,0 +1,59 @@
+"""How gunicorn serves the API: threads, since a request mostly waits for the database."""
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from typing import Any
+
+bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or 8000}"
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+threads = int(os.environ.get("WEB_THREADS") or 24)
+keepalive = 75
+graceful_timeout = 30
+timeout = 60
+preload_app = False
+accesslog = None  # apps.core.middleware writes one, in JSON and with ids
+control_socket_disable = True
+limit_request_line = 8190
+
+_DRAIN_SECONDS = float(os.environ.get("API_DRAIN_SECONDS") or 0.5)
+
+
+def on_starting(server: Any) -> None:  # noqa: ARG001
+    """Give the workers a directory to count in together."""
+    if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="coursehub-metrics-")
+        server.coursehub_metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
+def on_exit(server: Any) -> None:
+    """Remove it."""
+    if hasattr(server, "coursehub_metrics"):
+        shutil.rmtree(server.coursehub_metrics, ignore_errors=True)
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Forget the gauges of a worker that is gone."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def post_worker_init(worker: Any) -> None:
+    """On SIGTERM say "not ready" for a moment before closing, so that load balancers send nobody into a closing door."""
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def drain(number: int, frame: Any) -> None:  # noqa: ARG001
+        from apps.core import health
+
+        health.drain()
+        signal.signal(signal.SIGTERM, stop)
+        timer = threading.Timer(_DRAIN_SECONDS, os.kill, (worker.pid, signal.SIGTERM))
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, drain)

@@ -1,0 +1,182 @@
+"""Django's settings for the API, the workers and the relay. Everything that varies comes from `environment`."""
+
+from datetime import timedelta
+
+from coursehub.settings import environment as env
+
+EMBEDDED = env.flag("COURSEHUB_EMBEDDED", False)
+"""Whether ``make run`` started this on one machine; it brings secrets of its own and lets people register."""
+
+SECRET_KEY, BROADCAST_SECRET, TICKET_SECRET, _DATABASE_URL, REDIS_URL = env.required(
+    "SECRET_KEY", "BROADCAST_SECRET", "TICKET_SECRET", "DATABASE_URL", "REDIS_URL"
+)
+DEBUG = False
+HOST = env.text("HOST", "127.0.0.1")
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CORS_ALLOWED_ORIGINS = env.items(
+    "CORS_ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173,http://127.0.0.1:3000,http://127.0.0.1:5173"
+)
+CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
+REGISTRATION = env.flag("REGISTRATION", EMBEDDED)
+THROTTLE_USER_PER_MINUTE = env.per_minute("THROTTLE_USER", "600/min")
+FAILED_LOGINS_PER_MINUTE = env.per_minute("THROTTLE_FAILED_LOGINS", "10/min")
+
+INSTALLED_APPS = [
+    "apps.core",
+    "apps.accounts",
+    "apps.outbox",
+    "apps.operations",
+    "apps.courses",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "corsheaders",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "apps.core.middleware.RequestContext",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "coursehub.urls"
+WSGI_APPLICATION = "coursehub.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+CSRF_FAILURE_VIEW = "apps.core.rendering.csrf_failure"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.flag("SECURE_COOKIES", not EMBEDDED)
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if env.flag("TRUST_PROXY", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+# A connection stays with its thread: opening one costs ten times what a statement does.
+DATABASES = {"default": env.database(_DATABASE_URL) | {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+CORS_EXPOSE_HEADERS = [
+    *("Operation-Location", "Location", "Retry-After", "X-Request-ID"),
+    *("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
+    *("Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires", "Upload-Concat"),
+]
+CORS_ALLOW_HEADERS = [
+    *("accept", "authorization", "content-type", "x-csrftoken", "x-requested-with", "x-request-id"),
+    *("operation-id", "operation-expect", "idempotency-key"),
+]
+CORS_ALLOW_CREDENTIALS = True
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.accounts.authentication.BearerAuthentication",
+        "apps.accounts.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.core.throttling.PerUser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "apps.core.rendering.handle_exception",
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.number("ACCESS_TOKEN_MINUTES", 30)),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.number("REFRESH_TOKEN_DAYS", 14)),
+    "UPDATE_LAST_LOGIN": False,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "CourseHub",
+    "DESCRIPTION": "Courses, chapters and videos over REST; every mutation answers at once and ends in an event.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "validatorUrl": None},
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+# Celery carries hints. A lost one is found by the relay, so nothing is gained by waiting for the broker.
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", REDIS_URL)
+CELERY_BROKER_CONNECTION_TIMEOUT = 0.2
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"socket_timeout": 5, "socket_connect_timeout": 0.2, "visibility_timeout": 3600}
+    if CELERY_BROKER_URL.startswith(("redis", "unix"))
+    else {}
+)
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "edit"
+CELERY_TASK_SOFT_TIME_LIMIT = 60
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_DB_REUSE_MAX = 1_000_000  # otherwise Celery closes the connection after every task
+
+BROADCAST_URL = env.text("BROADCAST_URL", f"http://127.0.0.1:{env.number('WEBSOCKET_PORT', 8080)}")
+WEBSOCKET_PUBLIC_URL = env.text("WEBSOCKET_PUBLIC_URL", f"ws://{HOST}:{env.number('WEBSOCKET_PORT', 8080)}/ws/")
+
+OPERATION_IDLE_SECONDS = env.number("OPERATION_IDLE_SECONDS", 600)
+OPERATION_KEPT_DAYS = env.number("OPERATION_KEPT_DAYS", 30)
+EVENT_KEPT_DAYS = env.number("EVENT_KEPT_DAYS", 30)
+WAITERS_MAX = env.number("WAITERS_MAX", 8)
+RELAY_INTERVAL_MS = env.number("RELAY_INTERVAL_MS", 500)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"context": {"()": "apps.core.logs.ContextFilter"}},
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        }
+    },
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["context"]}},
+    "root": {"handlers": ["stdout"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django.request": {"level": "CRITICAL"},  # the access log says it, once and with its ids
+        "django.security.DisallowedHost": {"level": "ERROR"},
+    },
+}
