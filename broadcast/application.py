@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from channels.routing import ProtocolTypeRouter
+from channels.routing import ProtocolTypeRouter  # type: ignore[import-untyped]
 
 from broadcast.consumers import EventConsumer
 from broadcast.service import Service

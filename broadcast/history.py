@@ -63,7 +63,7 @@ class History:
     """
 
     def __init__(
-        self, redis: "Redis[bytes]", *, length: int, seconds: int, on_new_epoch: Callable[[], None] = lambda: None
+        self, redis: Redis, *, length: int, seconds: int, on_new_epoch: Callable[[], None] = lambda: None
     ) -> None:
         self._redis = redis
         self._length = length
@@ -183,7 +183,7 @@ class History:
             self._on_new_epoch()
 
 
-def connect(url: str, *, timeout_seconds: float) -> "Redis[bytes]":
+def connect(url: str, *, timeout_seconds: float) -> Redis:
     """Make a client that gives up soon: one new attempt for a stale connection, no waiting in between."""
     pool = BlockingConnectionPool.from_url(
         url,

@@ -68,7 +68,7 @@ async def _post(service: Service, body: bytes, headers: Mapping[str, str]) -> An
     except bridge.InvalidSignature:
         return refuse(401, "not_authenticated", "The signature is not valid for this body and this time.")
     except Malformed as problem:
-        index = {} if problem.index is None else {"index": problem.index}
+        index: dict[str, Any] = {} if problem.index is None else {"index": problem.index}
         return refuse(400, "validation_error", str(problem), **index)
     except Gaps as problem:
         return _answer_gaps(problem)
