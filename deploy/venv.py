@@ -35,6 +35,7 @@ class Environment:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.python = folder / "bin" / "python"
+        self._location = folder / ".location"
 
     def ensure(self) -> None:
         """
@@ -45,12 +46,13 @@ class Environment:
         """
         if self._works():
             return
-        print(f"Making {self.folder} with {sys.executable} …", flush=True)
+        _say(f"Making {self.folder} with {sys.executable} …")
         shutil.rmtree(self.folder, ignore_errors=True)
         if _succeeds([sys.executable, "-c", "import ensurepip"]):
             _run([sys.executable, "-m", "venv", str(self.folder)], "The virtual environment could not be made")
         else:
             self._make_without_ensurepip()
+        self._location.write_text(str(self.folder.resolve()))
 
     def install(self, requirements: Path) -> None:
         """
@@ -63,18 +65,16 @@ class Environment:
         stamp = self.folder / f".{requirements.stem}.installed"
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        print(f"Installing {requirements.name} …", flush=True)
+        _say(f"Installing {requirements.name} …")
         options = ["-r", str(requirements), "-c", str(PROJECT / "constraints.txt")]
         if not self._install_with_uv(options):
-            _run([*self._pip(), "install", "-q", *options], f"{requirements.name} could not be installed")
+            _run([*self._pip(), "install", "-qq", *options], f"{requirements.name} could not be installed")
         stamp.write_text(wanted)
 
     def _works(self) -> bool:
-        return (
-            self.python.exists()
-            and _succeeds([str(self.python), "-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
-            and _succeeds([*self._pip(), "--version"])
-        )
+        # The programs in it begin with its full path: they do not survive a move.
+        stayed = not self._location.exists() or self._location.read_text() == str(self.folder.resolve())
+        return stayed and _succeeds([str(self.python), "-c", "import pip, sys; sys.exit(sys.version_info < (3, 11))"])
 
     def _make_without_ensurepip(self) -> None:
         """Debian ships venv without pip; virtualenv brings its own, and a pip outside can fill the environment."""
@@ -131,8 +131,16 @@ def uv_options(configuration: list[str]) -> list[str] | None:
     return [*options, "--index-strategy", "unsafe-best-match"] if options else []
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def _succeeds(command: list[str]) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _run(command: list[str], complaint: str) -> None:
@@ -156,7 +164,7 @@ def main() -> int:
             environment.ensure()
             environment.install(PROJECT / sys.argv[2])
     except SetupFailed as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 

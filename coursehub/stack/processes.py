@@ -49,7 +49,7 @@ class Child:
                 process_group=0,
                 **privileges.popen_arguments(account),
             )
-        self.pid = self.process.pid
+        self.pid, self._asked = self.process.pid, False
         watchdog.watch(self.pid, gentle)
         if stdin:
             self._write(stdin)
@@ -68,10 +68,12 @@ class Child:
         return self.process.wait()
 
     def ask_to_end(self) -> None:
-        """Ask the program to end, without waiting for it."""
-        # Only the program: a master that drains its own children must not find them gone.
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(self.gentle)
+        """Ask the program to end, without waiting for it, and once: many take a second time for impatience."""
+        if not self._asked:
+            self._asked = True
+            # Only the program: a master that drains its own children must not find them gone.
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(self.gentle)
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """End the program and its group; whoever does not listen is killed. Safe to call again."""
