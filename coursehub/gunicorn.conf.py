@@ -1,3 +1,4 @@
+# ruff: noqa: N999
 """How gunicorn serves the API: threads, since a request mostly waits for the database."""
 
 import os
@@ -22,7 +23,7 @@ limit_request_line = 8190
 _DRAIN_SECONDS = float(os.environ.get("API_DRAIN_SECONDS") or 0.5)
 
 
-def on_starting(server: Any) -> None:  # noqa: ARG001
+def on_starting(server: Any) -> None:
     """Give the workers a directory to count in together."""
     if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="coursehub-metrics-")
@@ -44,7 +45,7 @@ def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM say "not ready" for a moment before closing, so that load balancers send nobody into a closing door."""
+    """On SIGTERM say "not ready" for a moment before closing, so that load balancers look elsewhere in time."""
     stop = signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: Any) -> None:  # noqa: ARG001

@@ -11,7 +11,7 @@ from apps.accounts.models import User
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
     """Django's own, but whoever is disabled is also disconnected."""
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:

@@ -6,6 +6,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 
 from apps.accounts import schemas, services, tickets, tokens
+from apps.accounts.authentication import user_of
 from apps.accounts.models import User
 from apps.core import documentation, errors, throttling
 from apps.core.api import ApiView, answer, json_body
@@ -70,7 +71,7 @@ class MeView(ApiView):
     @documentation.answers(schemas.UserData)
     def get(self, request: Request) -> JsonResponse:
         """Read the signed-in user."""
-        return answer(show_user(request.user))
+        return answer(show_user(user_of(request)))
 
 
 class TicketView(ApiView):
@@ -80,7 +81,7 @@ class TicketView(ApiView):
     def post(self, request: Request) -> JsonResponse:
         """Get a ticket for the user's own topic and those of up to 50 courses."""
         wanted = parse(schemas.TicketRequest, json_body(request))
-        return answer(tickets.issue(request.user, course_ids=wanted.course_ids))
+        return answer(tickets.issue(user_of(request), course_ids=wanted.course_ids))
 
 
 def show_user(user: User) -> dict[str, str]:

@@ -40,7 +40,7 @@ def exposition() -> bytes:
     registry.register(_Questions())
     counted = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.MultiProcessCollector(counted)
+        multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     else:
         counted = REGISTRY
     return generate_latest(counted) + generate_latest(registry)

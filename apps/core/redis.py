@@ -7,7 +7,7 @@ from django.conf import settings
 
 
 @cache
-def client() -> "redis.Redis[bytes]":
+def client() -> redis.Redis:
     """Give this process' connection pool. A call that gets no answer in 200 ms raises ``redis.RedisError``."""
     return redis.Redis.from_url(
         settings.REDIS_URL,

@@ -42,7 +42,7 @@ def translate(exception: Exception) -> errors.CourseHubError:
         case drf_errors.UnsupportedMediaType():
             return errors.UnsupportedMediaType()
         case drf_errors.Throttled():
-            return errors.Throttled(int(exception.wait or 1))
+            return errors.Throttled(int(getattr(exception, "wait", None) or 1))
         case drf_errors.NotFound() | Http404():
             return errors.NotFound()
         case django_errors.RequestDataTooBig():
@@ -62,7 +62,7 @@ def translate(exception: Exception) -> errors.CourseHubError:
 
 def _detail(exception: drf_errors.APIException) -> str:
     """Say a Django REST framework error in one sentence, if it has one."""
-    detail = exception.detail
+    detail: Any = exception.detail
     if isinstance(detail, dict):
         detail = detail.get("detail", "")
     return str(detail) if isinstance(detail, str) else ""

@@ -31,7 +31,8 @@ def count(key: str) -> int:
     name = _name(key)
     try:
         with client().pipeline(transaction=False) as pipeline:
-            pipeline.incr(name).expire(name, _WINDOW_SECONDS)
+            pipeline.incr(name)
+            pipeline.expire(name, _WINDOW_SECONDS)
             return int(pipeline.execute()[0])
     except redis.RedisError:
         metrics.FAILED_OPEN.labels("throttle").inc()

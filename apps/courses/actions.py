@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from apps.courses import outline as rules
 from apps.courses import store
@@ -20,7 +21,7 @@ class CourseLane:
 
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         changes = [_change(step) for step in steps]
-        before = store.load(lane.partition(":")[2], store.needs_of(changes))
+        before = store.load(UUID(topics.parse(lane).id), store.needs_of(changes))
         after = before.copy()
         results = rules.apply_all(after, changes, now)
         store.save(before, after)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from pydantic import BaseModel
 
 from apps.accounts.models import User
 from apps.core import errors, ids
@@ -186,11 +187,11 @@ def reorder_videos(user: User, chapter_id: UUID, body: schemas.ReorderVideos, id
 # What the plans share
 
 
-def given(body: schemas.Body) -> dict[str, Any]:
+def given(body: BaseModel) -> dict[str, Any]:
     """Give the fields that a body really has, but for those that name the request."""
-    return body.model_dump(
-        by_alias=True, exclude_unset=True, mode="json", exclude={"operation_id", "expect", "step_id", "action"}
-    )
+    named = {"operation_id", "expect", "step_id", "action"}
+    fields: dict[str, Any] = body.model_dump(by_alias=True, exclude_unset=True, mode="json", exclude=named)
+    return fields
 
 
 def resolve(user: User, identity: Identity, reference: str) -> UUID:

@@ -1,6 +1,7 @@
 """How courses and what is in them look in answers."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
 
@@ -66,7 +67,7 @@ def member(membership: Membership) -> dict[str, Any]:
 
 
 @transaction.atomic(durable=True)
-def outline(membership_id: object) -> dict[str, Any]:
+def outline(membership_id: UUID) -> dict[str, Any]:
     """
     Render a whole course, as it was at one moment.
 

@@ -57,7 +57,7 @@ def needs_of(changes: Iterable[Change]) -> Needs:
     return needs
 
 
-def load(course_id: str, needs: Needs) -> Outline:
+def load(course_id: UUID, needs: Needs) -> Outline:
     """Lock a course and load what is needed of it."""
     outline = Outline(_load_course(course_id))
     if outline.course:
@@ -74,12 +74,12 @@ def load(course_id: str, needs: Needs) -> Outline:
     return outline
 
 
-def _load_course(course_id: str) -> CourseRow | None:
+def _load_course(course_id: UUID) -> CourseRow | None:
     course = Course.objects.select_for_update(no_key=True).filter(pk=course_id).first()
     if course is None:
         return None
     return CourseRow(
-        id=course_id,
+        id=str(course_id),
         owner_id=str(course.owner_id),
         title=course.title,
         description=course.description,
@@ -92,49 +92,49 @@ def _load_course(course_id: str) -> CourseRow | None:
     )
 
 
-def _load_members(course_id: str, needs: Needs) -> dict[str, str]:
+def _load_members(course_id: UUID, needs: Needs) -> dict[str, str]:
     members = Membership.objects.filter(course=course_id)
     if not needs.all_members:
-        members = members.filter(user__in=needs.users)
+        members = members.filter(user__in=_ids(needs.users))
     return {str(user): role for user, role in members.values_list("user", "role")}
 
 
-def _load_chapters(course_id: str, wanted: set[str]) -> dict[str, ChapterRow]:
+def _load_chapters(course_id: UUID, wanted: set[str]) -> dict[str, ChapterRow]:
     if not wanted:
         return {}
-    rows = Chapter.objects.filter(course=course_id, pk__in=wanted)
+    rows = Chapter.objects.filter(course=course_id, pk__in=_ids(wanted))
     values = rows.values_list("id", "title", "version", "created_at", "updated_at")
-    return {str(id_): ChapterRow(str(id_), *rest) for id_, *rest in values}
+    return {str(row[0]): ChapterRow(str(row[0]), *row[1:]) for row in values}
 
 
-def _load_videos(course_id: str, wanted: set[str]) -> dict[str, VideoRow]:
+def _load_videos(course_id: UUID, wanted: set[str]) -> dict[str, VideoRow]:
     if not wanted:
         return {}
-    rows = Video.objects.filter(course=course_id, pk__in=wanted)
+    rows = Video.objects.filter(course=course_id, pk__in=_ids(wanted))
     values = rows.values_list("id", "chapter", "title", "filename", "version", "created_at", "updated_at")
-    return {str(id_): VideoRow(str(id_), str(chapter), *rest) for id_, chapter, *rest in values}
+    return {str(row[0]): VideoRow(str(row[0]), str(row[1]), *row[2:]) for row in values}
 
 
-def _load_chapter_order(course_id: str) -> list[str]:
+def _load_chapter_order(course_id: UUID) -> list[str]:
     return [
         str(id_) for id_ in Chapter.objects.filter(course=course_id).order_by("position").values_list("id", flat=True)
     ]
 
 
-def _load_video_orders(course_id: str, chapters: set[str]) -> dict[str, list[str]]:
+def _load_video_orders(course_id: UUID, chapters: set[str]) -> dict[str, list[str]]:
     orders: dict[str, list[str]] = {chapter: [] for chapter in chapters}
-    rows = Video.objects.filter(course=course_id, chapter__in=chapters).order_by("chapter", "position")
+    rows = Video.objects.filter(course=course_id, chapter__in=_ids(chapters)).order_by("chapter", "position")
     for chapter, id_ in rows.values_list("chapter", "id") if chapters else ():
         orders[str(chapter)].append(str(id_))
     return orders
 
 
-def _unborn(course_id: str, outline: Outline, needs: Needs) -> set[str]:
+def _unborn(course_id: UUID, outline: Outline, needs: Needs) -> set[str]:
     """Find out which of the ids that are not there could not be created."""
     absent = (needs.chapters - outline.chapters.keys()) | (needs.videos - outline.videos.keys())
-    if outline.course is None and course_id not in needs.created:
-        absent |= {course_id}
-    return {str(id_) for id_ in operations.failed_creations(map(UUID, absent))} if absent else set()
+    if outline.course is None and str(course_id) not in needs.created:
+        absent |= {str(course_id)}
+    return {str(id_) for id_ in operations.failed_creations(_ids(absent))} if absent else set()
 
 
 def save(before: Outline, after: Outline) -> None:
@@ -170,7 +170,7 @@ def _save_course(before: CourseRow | None, after: CourseRow) -> None:
 def _save_members(course_id: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
     removed = before.keys() - after.keys()
     if removed:
-        Membership.objects.filter(course=course_id, user__in=removed).exclude(role=Role.OWNER).delete()
+        Membership.objects.filter(course=UUID(course_id), user__in=_ids(removed)).exclude(role=Role.OWNER).delete()
     changed = [(user, role) for user, role in after.items() if before.get(user) != role]
     if changed:
         Membership.objects.bulk_create(
@@ -202,8 +202,8 @@ def _save_videos(course_id: str, before: Outline, after: Outline) -> None:
         ]
         _execute(_INSERT_VIDEOS, [course_id, *_columns(rows)])
     if changed:
-        rows = [(row.id, row.chapter_id, row.title, row.filename, row.version, row.updated_at) for row in changed]
-        _execute(_UPDATE_VIDEOS, _columns(rows))
+        values = [(row.id, row.chapter_id, row.title, row.filename, row.version, row.updated_at) for row in changed]
+        _execute(_UPDATE_VIDEOS, _columns(values))
     _save_positions("courses_video", moved)
 
 
@@ -211,10 +211,10 @@ def _delete(before: Outline, after: Outline) -> None:
     chapters = before.chapters.keys() - after.chapters.keys()
     videos = before.videos.keys() - after.videos.keys()
     if videos:
-        Video.objects.filter(pk__in=videos).delete()
+        Video.objects.filter(pk__in=_ids(videos)).delete()
     if chapters:
-        Video.objects.filter(chapter__in=chapters).delete()
-        Chapter.objects.filter(pk__in=chapters).delete()
+        Video.objects.filter(chapter__in=_ids(chapters)).delete()
+        Chapter.objects.filter(pk__in=_ids(chapters)).delete()
 
 
 def _split(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
@@ -239,6 +239,10 @@ def _new_positions(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequ
 def _save_positions(table: str, places: Mapping[str, int]) -> None:
     if places:
         _execute(_UPDATE_POSITIONS.format(table=table), [list(places), list(places.values())])
+
+
+def _ids(texts: Iterable[str]) -> list[UUID]:
+    return [UUID(text) for text in texts]
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

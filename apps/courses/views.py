@@ -7,12 +7,14 @@ from django.http import JsonResponse
 from pydantic import Field
 from rest_framework.request import Request
 
+from apps.accounts.authentication import user_of
 from apps.core import documentation
 from apps.core.api import ApiView, answer
 from apps.core.pagination import Page, paginate
 from apps.courses import access, plans, saves, schemas, show
 from apps.courses.models import Membership
 from apps.operations.api import MutationView, mutation
+from apps.operations.schemas import Mutation
 
 
 class CoursePage(Page):
@@ -26,7 +28,7 @@ class CoursesView(MutationView):
     def get(self, request: Request) -> JsonResponse:
         """List the courses one has access to, newest first."""
         page = self.query(CoursePage)
-        rows = access.deleted_courses(request.user) if page.deleted else access.readable_courses(request.user)
+        rows = access.deleted_courses(user_of(request)) if page.deleted else access.readable_courses(user_of(request))
         return paginate(rows, page, show=show.course, key="course_id")
 
     @mutation(schemas.CourseIdData, body=schemas.CreateCourse)
@@ -39,54 +41,56 @@ class CourseView(MutationView):
     @documentation.answers(schemas.CourseData, can_fail=(404,))
     def get(self, request: Request, course_id: UUID) -> JsonResponse:
         """Read a course."""
-        return answer(show.course(access.readable(request.user, course_id)))
+        return answer(show.course(access.readable(user_of(request), course_id)))
 
     @mutation(schemas.CourseIdData, body=schemas.UpdateCourse, can_fail=(403, 404, 410))
     def patch(self, request: Request, course_id: UUID) -> JsonResponse:
         """Change a course's own fields."""
         return self.mutate(
-            request, schemas.UpdateCourse, lambda body, _: plans.update_course(request.user, course_id, body)
+            request, schemas.UpdateCourse, lambda body, _: plans.update_course(user_of(request), course_id, body)
         )
 
     @mutation(schemas.CourseIdData, can_fail=(403, 404, 410))
     def delete(self, request: Request, course_id: UUID) -> JsonResponse:
         """Delete a course, so that it can be restored."""
-        return self.mutate(request, schemas.Mutation, lambda *_: plans.delete_course(request.user, course_id))
+        return self.mutate(request, Mutation, lambda *_: plans.delete_course(user_of(request), course_id))
 
 
 class RestoreView(MutationView):
     @mutation(schemas.CourseIdData, can_fail=(403, 404))
     def post(self, request: Request, course_id: UUID) -> JsonResponse:
         """Restore a deleted course."""
-        return self.mutate(request, schemas.Mutation, lambda *_: plans.restore_course(request.user, course_id))
+        return self.mutate(request, Mutation, lambda *_: plans.restore_course(user_of(request), course_id))
 
 
 class OutlineView(ApiView):
     @documentation.answers(schemas.OutlineData, can_fail=(404,))
     def get(self, request: Request, course_id: UUID) -> JsonResponse:
         """Read a whole course at one moment, with the seq of the last event it contains."""
-        return answer(show.outline(access.readable(request.user, course_id).pk))
+        return answer(show.outline(access.readable(user_of(request), course_id).pk))
 
 
 class MembersView(MutationView):
     @documentation.answers(schemas.MemberData, page=True, query=Page, can_fail=(400, 404))
     def get(self, request: Request, course_id: UUID) -> JsonResponse:
         """List a course's members, its owner first."""
-        access.readable(request.user, course_id)
+        access.readable(user_of(request), course_id)
         rows = Membership.objects.filter(course=course_id).select_related("user")
         return paginate(rows, self.query(Page), show=show.member, newest_first=False)
 
     @mutation(schemas.MemberIdData, body=schemas.SetMember, can_fail=(403, 404, 410))
     def post(self, request: Request, course_id: UUID) -> JsonResponse:
         """Add a member, or give one another role."""
-        return self.mutate(request, schemas.SetMember, lambda body, _: plans.set_member(request.user, course_id, body))
+        return self.mutate(
+            request, schemas.SetMember, lambda body, _: plans.set_member(user_of(request), course_id, body)
+        )
 
 
 class MemberView(MutationView):
     @mutation(schemas.MemberIdData, can_fail=(403, 404, 410))
     def delete(self, request: Request, course_id: UUID, user_id: UUID) -> JsonResponse:
         """Remove a member; members may remove themselves."""
-        return self.mutate(request, schemas.Mutation, lambda *_: plans.remove_member(request.user, course_id, user_id))
+        return self.mutate(request, Mutation, lambda *_: plans.remove_member(user_of(request), course_id, user_id))
 
 
 class ChaptersView(MutationView):
@@ -94,7 +98,7 @@ class ChaptersView(MutationView):
     def post(self, request: Request, course_id: UUID) -> JsonResponse:
         """Add a chapter."""
         return self.mutate(
-            request, schemas.CreateChapter, lambda body, _: plans.create_chapter(request.user, course_id, body)
+            request, schemas.CreateChapter, lambda body, _: plans.create_chapter(user_of(request), course_id, body)
         )
 
 
@@ -105,7 +109,7 @@ class ChapterReorderView(MutationView):
         return self.mutate(
             request,
             schemas.ReorderChapters,
-            lambda body, identity: plans.reorder_chapters(request.user, course_id, body, identity),
+            lambda body, identity: plans.reorder_chapters(user_of(request), course_id, body, identity),
         )
 
 
@@ -113,20 +117,20 @@ class ChapterView(MutationView):
     @documentation.answers(schemas.ChapterData, can_fail=(404,))
     def get(self, request: Request, chapter_id: UUID) -> JsonResponse:
         """Read a chapter."""
-        return answer(show.chapter(access.readable_chapter(request.user, chapter_id)))
+        return answer(show.chapter(access.readable_chapter(user_of(request), chapter_id)))
 
     @mutation(schemas.ChapterIdData, body=schemas.UpdateChapter, can_fail=(403, 404, 410))
     def patch(self, request: Request, chapter_id: UUID) -> JsonResponse:
         """Rename a chapter."""
         return self.mutate(
-            request, schemas.UpdateChapter, lambda body, _: plans.update_chapter(request.user, chapter_id, body)
+            request, schemas.UpdateChapter, lambda body, _: plans.update_chapter(user_of(request), chapter_id, body)
         )
 
     @mutation(schemas.ChapterIdData, body=schemas.Delete, can_fail=(403, 404, 410))
     def delete(self, request: Request, chapter_id: UUID) -> JsonResponse:
         """Delete a chapter and its videos."""
         return self.mutate(
-            request, schemas.Delete, lambda body, _: plans.delete_chapter(request.user, chapter_id, body)
+            request, schemas.Delete, lambda body, _: plans.delete_chapter(user_of(request), chapter_id, body)
         )
 
 
@@ -138,7 +142,7 @@ class VideosView(MutationView):
             request,
             schemas.CreateVideo,
             lambda body, identity: plans.create_video(
-                request.user, plans.resolve(request.user, identity, chapter_id), body
+                user_of(request), plans.resolve(user_of(request), identity, chapter_id), body
             ),
         )
 
@@ -150,7 +154,7 @@ class VideoReorderView(MutationView):
         return self.mutate(
             request,
             schemas.ReorderVideos,
-            lambda body, identity: plans.reorder_videos(request.user, chapter_id, body, identity),
+            lambda body, identity: plans.reorder_videos(user_of(request), chapter_id, body, identity),
         )
 
 
@@ -158,19 +162,21 @@ class VideoView(MutationView):
     @documentation.answers(schemas.VideoData, can_fail=(404,))
     def get(self, request: Request, video_id: UUID) -> JsonResponse:
         """Read a video."""
-        return answer(show.video(access.readable_video(request.user, video_id)))
+        return answer(show.video(access.readable_video(user_of(request), video_id)))
 
     @mutation(schemas.VideoIdData, body=schemas.UpdateVideo, can_fail=(403, 404, 410))
     def patch(self, request: Request, video_id: UUID) -> JsonResponse:
         """Change a video's title or filename."""
         return self.mutate(
-            request, schemas.UpdateVideo, lambda body, _: plans.update_video(request.user, video_id, body)
+            request, schemas.UpdateVideo, lambda body, _: plans.update_video(user_of(request), video_id, body)
         )
 
     @mutation(schemas.VideoIdData, body=schemas.Delete, can_fail=(403, 404, 410))
     def delete(self, request: Request, video_id: UUID) -> JsonResponse:
         """Delete a video."""
-        return self.mutate(request, schemas.Delete, lambda body, _: plans.delete_video(request.user, video_id, body))
+        return self.mutate(
+            request, schemas.Delete, lambda body, _: plans.delete_video(user_of(request), video_id, body)
+        )
 
 
 class MoveView(MutationView):
@@ -180,7 +186,7 @@ class MoveView(MutationView):
         return self.mutate(
             request,
             schemas.MoveVideo,
-            lambda body, identity: plans.move_video(request.user, video_id, body, identity),
+            lambda body, identity: plans.move_video(user_of(request), video_id, body, identity),
         )
 
 
@@ -189,5 +195,5 @@ class SaveView(MutationView):
     def post(self, request: Request, course_id: UUID) -> JsonResponse:
         """Make many changes to a course with one request."""
         return self.mutate(
-            request, schemas.Save, lambda body, identity: saves.plan(request.user, course_id, body, identity)
+            request, schemas.Save, lambda body, identity: saves.plan(user_of(request), course_id, body, identity)
         )

@@ -12,8 +12,10 @@ from apps.outbox.admin import ReadOnly
 
 class StepInline(admin.TabularInline):  # type: ignore[type-arg]
     model = Step
-    fields = ["key", "action", "lane", "status", "payload", "data", "error", "created_at", "finished_at"]
-    readonly_fields = fields
+    fields = readonly_fields = (
+        *("key", "action", "lane", "status", "payload", "data", "error"),
+        *("created_at", "finished_at"),
+    )
     can_delete = False
     extra = 0
     max_num = 0

@@ -7,6 +7,7 @@ from django.http import JsonResponse
 from pydantic import BaseModel
 from rest_framework.request import Request
 
+from apps.accounts.authentication import user_of
 from apps.core import documentation, errors, logs
 from apps.core.api import ApiView, json_body
 from apps.core.schemas import parse
@@ -38,9 +39,9 @@ class MutationView(ApiView):
         body = parse(model, raw)
         identity = identity_of(request, body)
         digest = submit.fingerprint(method=str(request.method), path=request.get_full_path(), body=raw)
-        accepted = submit.replay(request.user, identity, digest)
+        accepted = submit.replay(user_of(request), identity, digest)
         if accepted is None:
-            accepted = submit.submit(request.user, identity, digest, plan(body, identity))
+            accepted = submit.submit(user_of(request), identity, digest, plan(body, identity))
         return accept(accepted)
 
 

@@ -28,7 +28,7 @@ def send(lanes: Collection[str]) -> None:
         return
     try:
         for lane in lanes:
-            tasks.run_lane.apply_async(args=[lane])
+            tasks.run_lane.apply_async((lane,))
     except Exception:
         # Whatever the broker's client raises: the steps are committed, and the relay finds them.
         _closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
@@ -39,4 +39,4 @@ def send(lanes: Collection[str]) -> None:
 def broker_answers() -> None:
     """Check the broker; raises when it is away."""
     with celery.current_app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=0.5)
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=1)

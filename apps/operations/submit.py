@@ -166,7 +166,7 @@ def _insert_if_new(operation: Operation) -> bool:
                 *(operation.topic, operation.created_at, operation.last_request_at),
             ],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def _join(operation: Operation, identity: Identity, plan: Plan, now: datetime) -> None:

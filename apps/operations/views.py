@@ -5,11 +5,13 @@ from typing import Any
 from django.http import JsonResponse
 from rest_framework.request import Request
 
+from apps.accounts.authentication import user_of
 from apps.core import clock, documentation
-from apps.core.api import ApiView, answer
+from apps.core.api import ApiView, answer, json_body
 from apps.core.pagination import Page, paginate
+from apps.core.schemas import parse
 from apps.operations import schemas, selectors, services, submit
-from apps.operations.api import MutationView, accept, identity_of, json_body, mutation, parse
+from apps.operations.api import MutationView, accept, identity_of, mutation
 from apps.operations.models import Operation, Step
 
 
@@ -19,7 +21,7 @@ class OperationsView(ApiView):
     @documentation.answers(schemas.OperationSummaryData, page=True, query=Page, can_fail=(400,))
     def get(self, request: Request) -> JsonResponse:
         """List one's own operations, newest first."""
-        return paginate(selectors.visible_to(request.user), self.query(Page), show=show_summary)
+        return paginate(selectors.visible_to(user_of(request)), self.query(Page), show=show_summary)
 
 
 class OperationView(ApiView):
@@ -29,7 +31,7 @@ class OperationView(ApiView):
     def get(self, request: Request, key: str) -> JsonResponse:
         """Read an operation; ``wait`` holds the answer back until it ends, for at most so many seconds."""
         wait = self.query(schemas.Wait).wait
-        operation = selectors.operation_once_ended(request.user, key, wait_seconds=wait)
+        operation = selectors.operation_once_ended(user_of(request), key, wait_seconds=wait)
         return answer(show_operation(operation))
 
 
@@ -42,10 +44,10 @@ class RetryView(MutationView):
         body = parse(schemas.Mutation, json_body(request))
         identity = identity_of(request, body)
         digest = submit.fingerprint(method="POST", path=request.path, body={})
-        accepted = submit.replay(request.user, identity, digest)
+        accepted = submit.replay(user_of(request), identity, digest)
         if accepted is None:
-            operation = selectors.operation(request.user, key)
-            accepted = services.retry(operation, request.user, identity, digest)
+            operation = selectors.operation(user_of(request), key)
+            accepted = services.retry(operation, user_of(request), identity, digest)
         return accept(accepted)
 
 
@@ -60,7 +62,7 @@ class CancelView(ApiView):
     )
     def post(self, request: Request, key: str) -> JsonResponse:
         """Cancel the steps of an operation that have not begun."""
-        operation = selectors.operation(request.user, key)
+        operation = selectors.operation(user_of(request), key)
         services.cancel(operation.pk)
         operation.refresh_from_db()
         return accept(submit.Accepted(operation.key, show_summary(operation)))

@@ -74,7 +74,7 @@ def lag_metrics() -> Iterable[Metric]:
 def _rows(sql: str, values: list[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 _BEHIND = """

@@ -4,6 +4,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from apps.accounts import audience
+from apps.accounts.authentication import user_of
 from apps.core import documentation, errors
 from apps.core.api import ApiView
 from apps.outbox import delivery, schemas, selectors
@@ -26,7 +27,7 @@ class TopicEventsView(ApiView):
 
 def _must_be_heard_by(request: Request, topic: str) -> None:
     try:
-        heard = audience.heard_by(request.user, [topic])
+        heard = audience.heard_by(user_of(request), [topic])
     except topics.InvalidTopic:
         heard = set()
     if not heard:
