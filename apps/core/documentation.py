@@ -53,15 +53,18 @@ def answers(
     signed_in: bool = True,
     parameters: Sequence[OpenApiParameter] = (),
     answer: type[BaseModel] | None = None,
+    name: str | None = None,
 ) -> Callable[[View], View]:
     """
     Document a view's method: ``data`` is what its answer carries, ``page`` says that it is a list in pages.
 
-    ``answer`` replaces the whole answer's model where it is not ``{success, data}``.
+    ``answer`` replaces the whole answer's model where it is not ``{success, data}``; ``name`` is the document's
+    operationId, where the path makes a misleading one.
     """
     success = answer or _answer_model(data, page)
     failures = {*can_fail, 500, 503, *((401, 429) if signed_in else ())}
     decorate: Callable[[View], View] = extend_schema(
+        operation_id=name,
         request=body,
         parameters=[*parameters, *_query_parameters(query)],
         responses={
@@ -83,15 +86,24 @@ def _answer_model(data: type[BaseModel] | None, page: bool) -> type[BaseModel]:
 
 
 def _query_parameters(query: type[BaseModel] | None) -> list[OpenApiParameter]:
-    if query is None:
-        return []
-    properties = query.model_json_schema()["properties"]
-    return [OpenApiParameter(name, schema, OpenApiParameter.QUERY) for name, schema in properties.items()]
+    return _parameters(query, "query") if query else []
 
 
-def header(name: str, description: str) -> OpenApiParameter:
-    """Document a request header."""
-    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
+def headers(model: type[BaseModel]) -> list[OpenApiParameter]:
+    """Document request headers; ``model`` has a field for each, with the header's name as its alias."""
+    return _parameters(model, "header")
+
+
+def _parameters(model: type[BaseModel], place: Literal["query", "header"]) -> list[OpenApiParameter]:
+    properties = model.model_json_schema()["properties"]
+    return [OpenApiParameter(name, _plain(schema), place) for name, schema in properties.items()]
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """Say of an optional parameter only what it is when it is there."""
+    kept = {name: value for name, value in schema.items() if name not in ("default", "title", "anyOf")}
+    present = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
+    return kept | (present[0] if present else {})
 
 
 @cache

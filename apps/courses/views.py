@@ -24,7 +24,7 @@ class CoursePage(Page):
 
 
 class CoursesView(MutationView):
-    @documentation.answers(schemas.CourseData, page=True, query=CoursePage, can_fail=(400,))
+    @documentation.answers(schemas.CourseData, page=True, query=CoursePage, can_fail=(400,), name="courses_list")
     def get(self, request: Request) -> JsonResponse:
         """List the courses one has access to, newest first."""
         page = self.query(CoursePage)

@@ -17,11 +17,7 @@ from apps.operations.schemas import Headers, Mutation
 Model = TypeVar("Model", bound=Mutation)
 
 _HEADERS = ("Operation-Id", "Operation-Expect", "Idempotency-Key")
-_DOCUMENTED = [
-    documentation.header("Operation-Id", "The operationId; the server makes one otherwise."),
-    documentation.header("Operation-Expect", "How many steps this operation will have in all."),
-    documentation.header("Idempotency-Key", "The stepId: names this request within its operation."),
-]
+_DOCUMENTED = documentation.headers(Headers)
 
 
 class MutationView(ApiView):
@@ -56,7 +52,7 @@ def identity_of(request: Request, body: Mutation) -> submit.Identity:
     headers = parse(Headers, given)
     named = {}
     for field, header in zip(("operation_id", "expect", "step_id"), _HEADERS, strict=True):
-        in_body, in_header = getattr(body, field), getattr(headers, field)
+        in_body, in_header = getattr(body, field), getattr(headers, field) or None
         if in_body is not None and in_header is not None and in_body != in_header:
             raise errors.Invalid(fields={header: ["The header and the body differ."]})
         named[field] = in_header if in_body is None else in_body
@@ -64,7 +60,7 @@ def identity_of(request: Request, body: Mutation) -> submit.Identity:
         operation_key=named["operation_id"],
         request_key=named["step_id"] or "1",
         expect=named["expect"],
-        idempotency_header_only=named["operation_id"] is None and headers.step_id is not None,
+        idempotency_header_only=named["operation_id"] is None and headers.step_id != "",
     )
 
 
@@ -80,7 +76,7 @@ def mutation(
     data: type[BaseModel], *, body: type[Mutation] = Mutation, can_fail: Sequence[int] = ()
 ) -> Callable[[documentation.View], documentation.View]:
     """Document a mutation; ``data`` is what its 202 says besides the operationId."""
-    failures: Any = {400, 409, 413, 415, 422, *can_fail}
+    failures: Any = {400, 403, 409, 413, 415, 422, *can_fail}
     return documentation.answers(
         data, answer=documentation.accepted(data), body=body, status=202, can_fail=failures, parameters=_DOCUMENTED
     )

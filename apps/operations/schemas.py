@@ -22,9 +22,13 @@ class Headers(Body):
 
     model_config = ConfigDict(strict=False, extra="forbid", alias_generator=None)
 
-    operation_id: Key | None = Field(None, alias="Operation-Id")
-    expect: Annotated[int, Field(ge=1, le=EXPECT_MAX)] | None = Field(None, alias="Operation-Expect")
-    step_id: Key | None = Field(None, alias="Idempotency-Key")
+    operation_id: Annotated[Key, Field(alias="Operation-Id", description="The operationId; made here otherwise.")] = ""
+    expect: Annotated[
+        int, Field(alias="Operation-Expect", ge=1, le=EXPECT_MAX, description="How many steps will come in all.")
+    ] = 0
+    step_id: Annotated[
+        Key, Field(alias="Idempotency-Key", description="The stepId: names this request within its operation.")
+    ] = ""
 
 
 class Wait(Body):

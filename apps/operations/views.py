@@ -18,7 +18,7 @@ from apps.operations.models import Operation, Step
 class OperationsView(ApiView):
     """A user's operations."""
 
-    @documentation.answers(schemas.OperationSummaryData, page=True, query=Page, can_fail=(400,))
+    @documentation.answers(schemas.OperationSummaryData, page=True, query=Page, can_fail=(400,), name="operations_list")
     def get(self, request: Request) -> JsonResponse:
         """List one's own operations, newest first."""
         return paginate(selectors.visible_to(user_of(request)), self.query(Page), show=show_summary)

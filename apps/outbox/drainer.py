@@ -60,14 +60,23 @@ class Drainer:
         return set()
 
 
+Waker = Callable[[Collection[str]], None]
+
 _drainer: Drainer | None = None
 _owner = 0
 _starting = threading.Lock()
+_instead: Waker | None = None
 
 
 def wake(topics: Collection[str]) -> None:
     """Have topics delivered by this process' drainer, which is started when it is first needed."""
-    _of_this_process().wake(topics)
+    (_instead or _of_this_process().wake)(topics)
+
+
+def use(waker: Waker | None) -> None:
+    """Wake another from now on; None: the thread again. For processes that must not deliver by themselves, as tests."""
+    global _instead
+    _instead = waker
 
 
 def _of_this_process() -> Drainer:
