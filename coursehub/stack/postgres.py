@@ -22,6 +22,10 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - asked, not used
 ROOMY_BYTES = 256 * 1024 * 1024
 """In containers it is often 64 MB, and a parallel query then fails."""
 
+_INITDB_OPTIONS = (
+    *("-U", NAME, "--auth=trust", "--no-instructions"),
+    *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+)
 _SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),
@@ -117,9 +121,8 @@ class Postgres:
             raise errors.DataDirectoryUnusable(self._home, error.strerror or str(error)) from error
 
     def _initdb(self, folder: Path) -> None:
-        command: list[str | Path] = [self._binaries.initdb, "-D", folder, "-U", NAME, "--auth=trust", "--no-instructions"]
-        command += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-        command += ["--no-sync"] if self._fast else []
+        options = [*_INITDB_OPTIONS, *_options(_shared_memory()), *(["--no-sync"] if self._fast else [])]
+        command = [self._binaries.initdb, "-D", folder, *options]
         arguments = privileges.popen_arguments(self._account)
         with self.log.open("ab") as log:
             done = subprocess.run(command, stdout=log, stderr=log, cwd="/", env=self._env, check=False, **arguments)
@@ -138,9 +141,7 @@ class Postgres:
         (self._home / "postmaster.pid").unlink(missing_ok=True)
 
     def _settings(self) -> dict[str, str]:
-        settings = _SETTINGS | {"unix_socket_directories": str(self._sockets)}
-        if not privileges.has_room(SHARED_MEMORY, ROOMY_BYTES):
-            settings["dynamic_shared_memory_type"] = "mmap"
+        settings = _SETTINGS | _shared_memory() | {"unix_socket_directories": str(self._sockets)}
         return settings | (_LIVES_AS_LONG_AS_THE_MACHINE if self._fast else {})
 
     def _answers(self) -> bool:
@@ -157,6 +158,12 @@ class Postgres:
     def _connect(self) -> psycopg.Connection:
         url = self.url.replace(f"/{NAME}?", "/postgres?")
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
+
+
+def _shared_memory() -> dict[str, str]:
+    """A kind of shared memory that this machine has enough of."""
+    roomy = privileges.has_room(SHARED_MEMORY, ROOMY_BYTES)
+    return {} if roomy else {"dynamic_shared_memory_type": "mmap"}
 
 
 def _options(settings: Mapping[str, str]) -> list[str]:

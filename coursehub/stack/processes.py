@@ -49,7 +49,8 @@ class Child:
                 process_group=0,
                 **privileges.popen_arguments(account),
             )
-        self.pid, self._asked = self.process.pid, False
+        self.pid = self.process.pid
+        self._asked = self._reaped = False
         watchdog.watch(self.pid, gentle)
         if stdin:
             self._write(stdin)
@@ -84,7 +85,10 @@ class Child:
         self.reap()
 
     def reap(self) -> None:
-        """Kill what is left of the group; the program has ended or has had its time."""
+        """Kill what is left of the group; the program has ended or has had its time. Safe to call again."""
+        if self._reaped:
+            return  # the number may be another group's by now
+        self._reaped = True
         self.send(signal.SIGKILL)
         self.process.wait()
         self._watchdog.forget(self.pid)

@@ -165,12 +165,12 @@ class Stack:
         self.runners |= self.services.running
         if "release" in self._commands:
             self._run_to_end("release", self._commands["release"])
-        if self._with_login:
-            # Power over somebody else's database is not ours to give away.
-            self._run_to_end("login", _LOGIN + ("" if "DATABASE_URL" in self._given else " --superuser"))
         for name in self.names:
             self.runners[name] = self._part(name)
             self.runners[name].start()
+        if self._with_login:
+            # Power over somebody else's database is not ours to give away.
+            self._run_to_end("login", _LOGIN + ("" if "DATABASE_URL" in self._given else " --superuser"))
         self.wait_ready()
         self.data.write_state(self.state())
         if self._restart:

