@@ -77,7 +77,7 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
         """Tell the client to refetch a topic."""
         if self._session is not None:
             self._service.metrics.resumes.labels(reason).inc()
-            self._write(self._session.resync(topic, seq, reason))
+            self._write(self._session.resync(topic, seq, reason, self._service.history.epoch_ms))
 
     def beat(self, checked: Mapping[str, int]) -> None:
         """Send a heartbeat with the positions of what was checked, and is complete up to there."""
@@ -111,8 +111,8 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
             return self._close(sessions.TOO_MANY_CONNECTIONS)
         if service.draining:
             return self._close(sessions.going_away(service.retry_after_ms()))
-        self._set_timer()
         await self._perform_all(self._session.open(since))
+        self._set_timer()
         return None
 
     async def _read(self, receive: Receive) -> None:
@@ -161,16 +161,16 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
         if self._subscriptions.get(join.topic) is not subscription or grant is None:
             # Withdrawn or closed meanwhile; whoever did that has let the subscription go.
             return
-        resynced = session.was_resynced(join.topic)
+        resynced = session.was_resynced(join.topic, retained.epoch_ms)
         emitted = subscription.feed.last or 0
         request = Request(join.since, grant.seq, grant.issued_at_ms, resynced, emitted)
-        self._begin(subscription, session, decide(request, retained, service.limits))
+        self._begin(subscription, session, decide(request, retained, service.limits), retained.epoch_ms)
 
-    def _begin(self, subscription: Subscription, session: Session, outcome: Outcome) -> None:
+    def _begin(self, subscription: Subscription, session: Session, outcome: Outcome, epoch_ms: int) -> None:
         # No waiting in here: what the hub emits meanwhile would come between the replay and what follows it.
         topic = subscription.feed.topic
         self._count(outcome)
-        self._write(session.joined(topic, outcome))
+        self._write(session.joined(topic, outcome, epoch_ms))
         if isinstance(outcome, Resumed):
             for body in outcome.bodies:
                 self._outlet.write(text_frame(body))

@@ -27,7 +27,8 @@ class Request:
     What a client asks for, and what is known of it.
 
     ``since``: the last seq it saw, None for "from now". ``granted_seq`` and ``granted_at_ms``: the topic's newest seq
-    when the ticket was made, and when that was. ``resynced``: on this connection it was already told to refetch.
+    when the ticket was made, and when that was. ``resynced``: it was told to refetch already, on this
+    connection and by this history.
     ``emitted``: the newest seq that this process has sent to others, 0 if none.
     """
 

@@ -131,6 +131,14 @@ class Service:
             self.hub.settle(topic, retained.last)
         return retained
 
+    async def check_ready(self) -> bool:
+        """Ask Redis whether it is there; True when it is, and this process has caught up with it."""
+        try:
+            await self.history.ping()
+        except Unavailable as problem:
+            self._note_away(problem)
+        return self.ready
+
     def client_left(self) -> None:
         """Be told that a client is gone."""
         if self.draining and not len(self.clients):
@@ -226,10 +234,13 @@ class Service:
                 await self._look_at_redis()
                 self.ready = True
             except Unavailable as problem:
-                if self.ready:
-                    log.warning("Redis is away", extra={"problem": str(problem)})
-                self.ready, self._was_away = False, True
+                self._note_away(problem)
             await asyncio.sleep(self.settings.pulse_seconds)
+
+    def _note_away(self, problem: Exception) -> None:
+        if self.ready:
+            log.warning("Redis is away", extra={"problem": str(problem)})
+        self.ready, self._was_away = False, True
 
     async def _look_at_redis(self) -> None:
         await self.history.check()

@@ -108,7 +108,7 @@ class Session:
         self._ticket = ticket
         self._grants = self._grants_of(ticket)
         self._topics: set[str] = set()
-        self._resynced: set[str] = set()
+        self._resynced: dict[str, int] = {}
         self._told_expiring = False
 
     @property
@@ -122,9 +122,9 @@ class Session:
         """Look up the right to hear a topic."""
         return self._grants.get(topic)
 
-    def was_resynced(self, topic: str) -> bool:
-        """Tell whether the client was told to refetch a topic, and has not come back for it yet."""
-        return topic in self._resynced
+    def was_resynced(self, topic: str, epoch_ms: int) -> bool:
+        """Tell whether the client was told to refetch a topic since the history of this epoch began."""
+        return self._resynced.get(topic) == epoch_ms
 
     def open(self, since: int | None) -> list[Effect]:
         """Begin: ``since`` is for the user's own topic."""
@@ -158,17 +158,16 @@ class Session:
         """Take a binary frame from the client, of which this protocol has none."""
         return [protocol_broken("Frames are text.")]
 
-    def joined(self, topic: str, outcome: Outcome) -> Frame:
+    def joined(self, topic: str, outcome: Outcome, epoch_ms: int) -> Frame:
         """Make the frame that tells the client how its subscription began."""
         if isinstance(outcome, Resumed):
-            self._resynced.discard(topic)
             replayed = len(outcome.bodies)
             return frames.subscribed(topic, seq=outcome.seq, recovered=outcome.recovered, replayed=replayed)
-        return self.resync(topic, outcome.seq, outcome.reason)
+        return self.resync(topic, outcome.seq, outcome.reason, epoch_ms)
 
-    def resync(self, topic: str, seq: int, reason: str) -> Frame:
+    def resync(self, topic: str, seq: int, reason: str, epoch_ms: int) -> Frame:
         """Make the frame that tells the client to refetch, and remember that it was told."""
-        self._resynced.add(topic)
+        self._resynced[topic] = epoch_ms
         return frames.resync(topic, seq=seq, reason=reason)
 
     def join_failed(self, topic: str) -> list[Effect]:
@@ -260,7 +259,6 @@ class Session:
 
     def _leave(self, topic: str, code: str | None) -> list[Effect]:
         self._topics.discard(topic)
-        self._resynced.discard(topic)
         return [Leave(topic), Send(frames.unsubscribed(topic, code=code))]
 
     def _take_back(self, topic: str, code: str) -> list[Effect]:

@@ -8,7 +8,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from broadcast import publish
 from broadcast.contracts import bridge, frames
-from broadcast.history import Unavailable
 from broadcast.publish import Answer, refuse, unavailable
 from broadcast.service import Service
 
@@ -69,12 +68,8 @@ class WebApplication:
     async def _readyz(self, _scope: Scope, _receive: Receive) -> Answer:
         if self._service.draining:
             return unavailable(_DRAINING)
-        try:
-            await self._service.history.ping()
-        except Unavailable:
-            return unavailable("Redis does not answer.")
-        if not self._service.ready:
-            return unavailable("Redis has only just come back.")
+        if not await self._service.check_ready():
+            return unavailable("Redis does not answer, or has only just come back.")
         return Answer(200, {"success": True, "data": {"status": "ready"}})
 
 

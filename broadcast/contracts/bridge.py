@@ -12,6 +12,7 @@ WINDOW_SECONDS: Final = 300
 MAX_EVENTS: Final = 1_000
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 _VERSION: Final = "v1"
+_LONGEST_TIMESTAMP: Final = 15
 
 
 class InvalidSignature(Exception):
@@ -37,7 +38,7 @@ def verify(body: bytes, *, secret: str, timestamp: str, signature: str, now: flo
     Raises:
         InvalidSignature: another secret, another body, another timestamp, or one over `WINDOW_SECONDS` away.
     """
-    if not (timestamp.isascii() and timestamp.isdigit()):
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _LONGEST_TIMESTAMP):
         raise InvalidSignature
     if abs((time.time() if now is None else now) - int(timestamp)) > WINDOW_SECONDS:
         raise InvalidSignature
