@@ -10,14 +10,14 @@ from urllib.parse import parse_qs
 from channels.consumer import AsyncConsumer  # type: ignore[import-untyped]
 
 from broadcast import session as sessions
-from broadcast.contracts import events, frames
+from broadcast.contracts import events, frames, topics
 from broadcast.contracts.frames import Frame
 from broadcast.contracts.tickets import Ticket
 from broadcast.feed import Subscription
 from broadcast.history import Unavailable
 from broadcast.outlet import Outlet
 from broadcast.parcel import Parcel, text_frame
-from broadcast.resume import Outcome, Request, Resumed, decide
+from broadcast.resume import Outcome, Request, Resumed, Retained, decide
 from broadcast.revocations import Revocation
 from broadcast.service import Service
 from broadcast.session import Close, Effect, Join, Leave, Send, Session
@@ -46,6 +46,7 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
         self._service = service
         self._session: Session | None = None
         self._subscriptions: dict[str, Subscription] = {}
+        self._joining: dict[str, Subscription] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._outlet: Outlet
         self.deliver: Callable[[Parcel], None]
@@ -70,7 +71,7 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
 
     @property
     def topics(self) -> Iterable[str]:
-        """What the client hears, or is about to."""
+        """What the client hears."""
         return self._subscriptions
 
     def resync(self, topic: str, seq: int, reason: str) -> None:
@@ -84,7 +85,7 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
         positions = {}
         for topic, subscription in self._subscriptions.items():
             position = subscription.feed.position(subscription)
-            if subscription.waiting is None and position >= checked.get(topic, position + 1):
+            if position >= checked.get(topic, position + 1):
                 positions[topic] = position
         self._write(frames.heartbeat(positions))
 
@@ -147,28 +148,34 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
                     self._close(effect)
 
     async def _join(self, join: Join) -> None:
-        service, session = self._service, cast("Session", self._session)
-        subscription = service.hub.subscribe(join.topic, self)
-        self._unsubscribe(join.topic)
-        self._subscriptions[join.topic] = subscription
-        try:
-            retained = await service.read(join.topic, join.since)
-        except Unavailable:
-            if self._subscriptions.get(join.topic) is subscription:
-                self._fail_to_join(session, join.topic)
-            return
-        grant = session.grant(join.topic)
-        if self._subscriptions.get(join.topic) is not subscription or grant is None:
+        service, session, topic = self._service, cast("Session", self._session), join.topic
+        subscription = service.hub.subscribe(topic, self)
+        heard_up_to = self._position(topic)
+        self._unsubscribe(topic)
+        self._joining[topic] = subscription
+        retained = await self._read_history(join)
+        grant = session.grant(topic)
+        if self._joining.get(topic) is not subscription or grant is None:
             # Withdrawn or closed meanwhile; whoever did that has let the subscription go.
             return
-        resynced = session.was_resynced(join.topic, retained.epoch_ms)
-        emitted = subscription.feed.last or 0
-        request = Request(join.since, grant.seq, grant.issued_at_ms, resynced, emitted)
-        self._begin(subscription, session, decide(request, retained, service.limits), retained.epoch_ms)
+        del self._joining[topic]
+        if retained is None:
+            self._fail_to_join(subscription, session, heard_up_to)
+        else:
+            resynced = session.was_resynced(topic, retained.epoch_ms)
+            request = Request(join.since, grant.seq, grant.issued_at_ms, resynced, subscription.feed.last or 0)
+            self._begin(subscription, session, decide(request, retained, service.limits), retained.epoch_ms)
+
+    async def _read_history(self, join: Join) -> Retained | None:
+        try:
+            return await self._service.read(join.topic, join.since)
+        except Unavailable:
+            return None
 
     def _begin(self, subscription: Subscription, session: Session, outcome: Outcome, epoch_ms: int) -> None:
         # No waiting in here: what the hub emits meanwhile would come between the replay and what follows it.
         topic = subscription.feed.topic
+        self._subscriptions[topic] = subscription
         self._count(outcome)
         self._write(session.joined(topic, outcome, epoch_ms))
         if isinstance(outcome, Resumed):
@@ -176,12 +183,23 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
                 self._outlet.write(text_frame(body))
         self._service.hub.start(subscription, outcome.seq)
 
-    def _fail_to_join(self, session: Session, topic: str) -> None:
-        if topic == f"user:{session.user_id}" and len(self._subscriptions) == 1:
+    def _fail_to_join(self, subscription: Subscription, session: Session, heard_up_to: int | None) -> None:
+        topic, hub = subscription.feed.topic, self._service.hub
+        if heard_up_to is not None:
+            # What was heard before goes on where it was.
+            self._subscriptions[topic] = subscription
+            hub.start(subscription, heard_up_to)
+        else:
+            hub.unsubscribe(subscription)
+        if heard_up_to is None and topic == topics.user(session.user_id):
             # Without its own topic a connection is of no use: better to come back when there is a history.
             self._close(sessions.going_away(self._service.retry_after_ms()))
         else:
-            self._perform(session.join_failed(topic))
+            self._perform(session.join_failed(topic, goes_on=heard_up_to is not None))
+
+    def _position(self, topic: str) -> int | None:
+        subscription = self._subscriptions.get(topic)
+        return None if subscription is None else subscription.feed.position(subscription)
 
     def _count(self, outcome: Outcome) -> None:
         if isinstance(outcome, Resumed):
@@ -201,13 +219,14 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
         self._leave()
 
     def _unsubscribe(self, topic: str) -> None:
-        if (subscription := self._subscriptions.pop(topic, None)) is not None:
-            self._service.hub.unsubscribe(subscription)
+        for subscriptions in (self._subscriptions, self._joining):
+            if (subscription := subscriptions.pop(topic, None)) is not None:
+                self._service.hub.unsubscribe(subscription)
 
     def _leave(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for topic in list(self._subscriptions):
+        for topic in [*self._subscriptions, *self._joining]:
             self._unsubscribe(topic)
         self._service.clients.remove(self)
         self._service.client_left()

@@ -170,10 +170,11 @@ class Session:
         self._resynced[topic] = epoch_ms
         return frames.resync(topic, seq=seq, reason=reason)
 
-    def join_failed(self, topic: str) -> list[Effect]:
-        """Tell the client that a subscription could not begin."""
-        self._topics.discard(topic)
-        return [Leave(topic), _error("unavailable", "The history is away for the moment: subscribe again.", topic)]
+    def join_failed(self, topic: str, *, goes_on: bool) -> list[Effect]:
+        """Tell the client that a subscription could not begin; ``goes_on``: an earlier one of the topic stands."""
+        if not goes_on:
+            self._topics.discard(topic)
+        return [_error("unavailable", "The history is away for the moment: subscribe again.", topic)]
 
     def withdraw(self, revocation: Revocation) -> list[Effect]:
         """Take back what the client may no longer hear."""
