@@ -101,9 +101,12 @@ class Child:
             StartFailed: it ended, or the time is up; it does not run any more.
         """
         deadline = time.monotonic() + seconds
-        while not is_ready():
-            if not self.running:
+        while True:
+            ready = is_ready()
+            if not self.running:  # looked at second: somebody else's answer must not pass for ours
                 self._fail(f"it ended with {describe_exit(self.process.returncode)}")
+            if ready:
+                return
             if time.monotonic() > deadline:
                 self._fail(f"it was not ready after {seconds:.0f} s")
             time.sleep(0.01)

@@ -71,7 +71,7 @@ class Valkey:
         return "\n".join(lines) + "\n"
 
     def _answers(self) -> bool:
-        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url) as client:
+        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url, socket_timeout=1) as client:
             return bool(client.ping())
         return False
 
