@@ -1,0 +1,126 @@
+"""Registering, signing in, staying signed in, being shut out."""
+
+import io
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from pytest_django.fixtures import Settings
+from rest_framework_simplejwt.tokens import AccessToken
+
+from apps.accounts import services
+from apps.accounts.models import User
+from tests.support.api import ApiClient, events_of
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def nobody() -> ApiClient:
+    return ApiClient(None)
+
+
+@pytest.fixture
+def registered(nobody: ApiClient, settings: Settings) -> dict[str, str]:
+    settings.REGISTRATION = True
+    answer = nobody.post("auth/register/", {"username": "rita", "password": PASSWORD, "email": "rita@example.org"})
+    assert answer.status == 201
+    return answer.data
+
+
+def test_who_registers_is_signed_in(registered: dict, nobody: ApiClient) -> None:
+    me = nobody.get("auth/me/", Authorization=f"Bearer {registered['access']}").data
+    assert me == registered["user"] == {"id": me["id"], "username": "rita", "email": "rita@example.org"}
+    assert set(registered) == {"access", "refresh", "expiresAt", "user"}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"username": "rita", "password": PASSWORD}, "username"),
+        ({"username": "no spaces", "password": PASSWORD}, "username"),
+        ({"username": "new", "password": "short"}, "password"),
+        ({"username": "new", "password": "password"}, "password"),
+        ({"username": "new", "password": PASSWORD, "email": "nonsense"}, "email"),
+        ({"username": "new"}, "password"),
+    ],
+)
+def test_what_cannot_be_registered_says_why(registered: dict, nobody: ApiClient, body: dict, field: str) -> None:
+    answer = nobody.post("auth/register/", body)
+    assert (answer.status, answer.error["code"]) == (400, "validation_error")
+    assert list(answer.error["fields"]) == [field]
+
+
+def test_registration_may_be_closed(nobody: ApiClient, settings: Settings) -> None:
+    settings.REGISTRATION = False
+    answer = nobody.post("auth/register/", {"username": "new", "password": PASSWORD})
+    assert (answer.status, answer.error["code"]) == (403, "permission_denied")
+
+
+def test_a_name_and_password_give_tokens_and_tokens_give_new_ones(registered: dict, nobody: ApiClient) -> None:
+    pair = nobody.post("auth/token/", {"username": "rita", "password": PASSWORD}).data
+    assert set(pair) == {"access", "refresh", "expiresAt"}
+    renewed = nobody.post("auth/token/refresh/", {"refresh": pair["refresh"]}).data
+    assert nobody.get("auth/me/", Authorization=f"Bearer {renewed['access']}").status == 200
+    for wrong in (pair["access"], "rubbish"):
+        assert nobody.post("auth/token/refresh/", {"refresh": wrong}).status == 401
+    assert nobody.get("auth/me/", Authorization=f"Bearer {pair['refresh']}").status == 401
+
+
+def test_guessing_passwords_becomes_slow(registered: dict, nobody: ApiClient) -> None:
+    guesses = [nobody.post("auth/token/", {"username": "rita", "password": str(n)}).status for n in range(12)]
+    assert guesses == [401] * 10 + [429] * 2
+    assert nobody.post("auth/token/", {"username": "rita", "password": PASSWORD}).status == 429
+    assert nobody.post("auth/token/", {"username": "other", "password": "x"}).status == 401
+
+
+def test_an_expired_token_is_refused(owner: User, nobody: ApiClient) -> None:
+    token = AccessToken.for_user(owner)
+    token.set_exp(lifetime=timedelta(seconds=-1))
+    assert nobody.get("auth/me/", Authorization=f"Bearer {token}").status == 401
+
+
+def test_whoever_is_disabled_is_shut_out_everywhere(registered: dict, nobody: ApiClient) -> None:
+    user = User.objects.get(username="rita")
+    services.disable(user)
+
+    assert nobody.get("auth/me/", Authorization=f"Bearer {registered['access']}").status == 401
+    assert nobody.post("auth/token/refresh/", {"refresh": registered["refresh"]}).status == 401
+    assert nobody.post("auth/token/", {"username": "rita", "password": PASSWORD}).status == 401
+    (revoked,) = events_of(f"control:{user.pk}")
+    assert revoked | {"type": "access-revoked", "userId": str(user.pk), "topic": None} == revoked
+
+
+def test_the_admin_disables_through_the_same_door(registered: dict) -> None:
+    User.objects.create_superuser("root", password=PASSWORD)
+    user = User.objects.get(username="rita")
+    browser = Client()
+    browser.login(username="root", password=PASSWORD)
+    form = browser.get(f"/admin/accounts/user/{user.pk}/change/").context["adminform"].form
+    values = {name: value for name, value in form.initial.items() if value is not None and name != "is_active"}
+    values |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    response = browser.post(f"/admin/accounts/user/{user.pk}/change/", values)
+
+    assert response.status_code == 302, response.context["adminform"].form.errors
+    assert len(events_of(f"control:{user.pk}")) == 1
+
+
+def test_a_session_needs_its_csrf_token(registered: dict) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.login(username="rita", password=PASSWORD)
+    assert browser.get("/api/v1/auth/me/").status_code == 200
+    refused = browser.post("/api/v1/courses/", {"title": "x"}, "application/json")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
+
+
+def test_a_user_is_made_or_updated_from_the_command_line(monkeypatch: pytest.MonkeyPatch, nobody: ApiClient) -> None:
+    monkeypatch.setenv("PW", PASSWORD)
+    call_command("ensure_user", "cli", "--password-env", "PW", "--superuser", stdout=io.StringIO())
+    monkeypatch.setattr("sys.stdin", io.StringIO("another good one\n"))
+    call_command("ensure_user", "cli", "--password-stdin", stdout=io.StringIO())
+
+    assert nobody.post("auth/token/", {"username": "cli", "password": "another good one"}).status == 200
+    assert User.objects.get(username="cli").is_superuser
+    with pytest.raises(CommandError):
+        call_command("ensure_user", "cli", "--password-env", "NOT_SET", stdout=io.StringIO())

@@ -1,0 +1,147 @@
+"""Whatever is sent: one clear answer in one form."""
+
+import json
+
+import pytest
+
+from apps.accounts.models import User
+from tests.support.api import ApiClient
+
+
+def refusal(answer: object) -> tuple[int, str]:
+    return answer.status, answer.error["code"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"not json",
+        b'{"title": NaN}',
+        b'{"title": "\xff"}',
+        b"[]",
+        b'"text"',
+        b"[" * 100_000,
+        b'{"title":' * 50_000,
+        b'{"title": "' + b"1" * 5000 + b'", "price": ' + b"1" * 5000 + b"}",
+        "{'title': 'x'}".encode("utf-16"),
+    ],
+)
+def test_what_is_not_a_json_object_is_refused(api: ApiClient, body: bytes) -> None:
+    assert refusal(api.post("courses/", body)) == (400, "validation_error")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "title"),
+        ({"title": None}, "title"),
+        ({"title": 5}, "title"),
+        ({"title": ["a"]}, "title"),
+        ({"title": "   "}, "title"),
+        ({"title": "x" * 256}, "title"),
+        ({"title": "nul\x00"}, "title"),
+        ({"title": "x", "surprise": 1}, "surprise"),
+        ({"title": "x", "id": 1}, "id"),
+        ({"title": "x", "description": "y" * 10_001}, "description"),
+        ({"title": "x", "description": None}, "description"),
+        ({"title": "x", "price": "cheap"}, "price"),
+        ({"title": "x", "price": "1.234"}, "price"),
+        ({"title": "x", "price": -1}, "price"),
+        ({"title": "x", "price": "1e9"}, "price"),
+        ({"title": "x", "price": "NaN"}, "price"),
+        ({"title": "x", "price": True}, "price"),
+        ({"title": "x", "currency": "XXX"}, "currency"),
+        ({"title": "x", "currency": "eur"}, "currency"),
+        ({"title": "x", "expect": 0}, "expect"),
+        ({"title": "x", "expect": "2"}, "expect"),
+        ({"title": "x", "operationId": ""}, "operationId"),
+        ({"title": "x", "operationId": "-begins-badly"}, "operationId"),
+        ({"title": "x", "operationId": "x" * 129}, "operationId"),
+        ({"title": "x", "stepId": "with space"}, "stepId"),
+    ],
+)
+def test_each_field_says_what_is_wrong_with_it(api: ApiClient, body: object, field: str) -> None:
+    answer = api.post("courses/", body)
+
+    assert refusal(answer) == (400, "validation_error")
+    assert list(answer.error["fields"]) == [field]
+
+
+def test_a_lone_surrogate_is_not_text(api: ApiClient) -> None:
+    assert refusal(api.post("courses/", b'{"title": "\\ud800"}')) == (400, "validation_error")
+
+
+def test_headers_that_name_the_request_are_checked_too(api: ApiClient) -> None:
+    assert refusal(api.post("courses/", {"title": "x"}, Operation_Id="!")) == (400, "validation_error")
+    assert refusal(api.post("courses/", {"title": "x"}, Operation_Expect="many")) == (400, "validation_error")
+    contradiction = api.post("courses/", {"title": "x", "operationId": "a"}, Operation_Id="b")
+    assert refusal(contradiction) == (400, "validation_error")
+
+
+def test_only_json_is_taken(api: ApiClient) -> None:
+    assert refusal(api.post("courses/", b"title=x", Content_Type="application/x-www-form-urlencoded")) == (
+        415,
+        "unsupported_media_type",
+    )
+
+
+def test_a_large_body_is_refused_early(api: ApiClient) -> None:
+    body = json.dumps({"title": "x" * 10_000_000}).encode()
+    assert refusal(api.post("courses/", body)) == (413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/nowhere", (404, "not_found")),
+        ("GET", "/api/v1/nowhere/", (404, "not_found")),
+        ("GET", "/api/v1/courses/not-an-id/", (404, "not_found")),
+        ("GET", "/api/v1/courses", (404, "not_found")),
+        ("GET", "/api/v1/courses/0190a8c4-7b1e-7c3a-9d2e-5f6a7b8c9d0e/", (404, "not_found")),
+        ("PUT", "/api/v1/courses/", (405, "method_not_allowed")),
+        ("POST", "/api/v1/auth/me/", (405, "method_not_allowed")),
+        ("GET", "/api/v1/operations/%00/", (404, "not_found")),
+        ("GET", "/api/v1/topics/nonsense/events/", (404, "not_found")),
+    ],
+)
+def test_unknown_paths_and_methods_answer_in_the_same_form(
+    api: ApiClient, method: str, path: str, expected: tuple[int, str]
+) -> None:
+    assert refusal(api.request(method, path)) == expected
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=%21", "cursor=AAAA", "surprise=1"])
+def test_a_page_that_cannot_be_is_refused(api: ApiClient, query: str) -> None:
+    assert refusal(api.get(f"courses/?{query}")) == (400, "validation_error")
+
+
+def test_nobody_gets_nothing(owner: User) -> None:
+    nobody = ApiClient(None)
+    for answer in (
+        nobody.get("courses/"),
+        nobody.post("courses/", {"title": "x"}),
+        nobody.get("courses/", Authorization="Bearer rubbish"),
+        nobody.get("courses/", Authorization="Basic b2xnYTp4"),
+    ):
+        assert refusal(answer) == (401, "not_authenticated")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_host_that_is_not_ours_is_refused_in_the_same_form(api: ApiClient) -> None:
+    assert refusal(api.get("courses/", Host="evil.example")) == (400, "validation_error")
+
+
+def test_browsers_of_other_origins_may_read_what_they_need(api: ApiClient) -> None:
+    answer = api.request(
+        "OPTIONS",
+        "courses/",
+        Origin="http://localhost:5173",
+        Access_Control_Request_Method="POST",
+        Access_Control_Request_Headers="authorization,operation-id,idempotency-key",
+    )
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:5173"
+    assert "operation-id" in answer.headers["Access-Control-Allow-Headers"]
+    exposed = api.get("courses/", Origin="http://localhost:5173").headers["Access-Control-Expose-Headers"]
+    assert {"Operation-Location", "Location", "Retry-After", "Upload-Offset"} <= set(exposed.split(", "))
+    assert "Access-Control-Allow-Origin" not in api.get("courses/", Origin="https://evil.example").headers
