@@ -5,12 +5,7 @@ import time
 import pytest
 
 from demo.client import Api, Json, Listener
-from tests.support.stack import Audience, Cast, Course, Listen, Site, wait_for_own
-
-
-def refusal(answer: object) -> tuple[int, str]:
-    """An answer's status and error code."""
-    return answer.status, answer.body["error"]["code"]  # type: ignore[attr-defined]
+from tests.support.stack import Audience, Cast, Course, Listen, Site, refusal, wait_for_own
 
 
 def mutations(course: Course) -> list[tuple[str, str, Json]]:

@@ -7,6 +7,7 @@ only the database can tell, such as its count of deadlocks.)
 
 import itertools
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from demo.client import Answer, Api, Json, Listener, topic_of
 from tests.support import replay
 
 PASSWORD = "correct horse battery staple"
+
+
+_RUN_STEPS = ("worker", "relay")
 
 
 class Site:
@@ -48,6 +52,17 @@ class Site:
             cast.owner.done(answer)
             course.read(cast.owner)
         return course
+
+    @contextmanager
+    def paused(self, *names: str) -> Iterator[None]:
+        """Hold processes still, by default all that run steps: what is asked for meanwhile is queued up."""
+        for name in names or _RUN_STEPS:
+            self.stack.kill(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for name in names or _RUN_STEPS:
+                self.stack.kill(name, signal.SIGCONT)
 
     def ask_database(self, sql: str, *values: object) -> list[Any]:
         """Ask the database itself."""
@@ -182,6 +197,14 @@ class Audience:
 def said(event: Json) -> tuple[str, Json]:
     """What an event says: its type and data."""
     return event["type"], event["data"]
+
+
+def refusal(answer: Answer) -> tuple[int, str]:
+    """An answer's status and error code, once its form is that of every error."""
+    assert answer.body.keys() == {"success", "error"} and answer.body["success"] is False, answer
+    error = answer.body["error"]
+    assert isinstance(error["code"], str) and error["message"].strip(), answer
+    return answer.status, error["code"]
 
 
 def wait_for_own(tab: Listener, person: Api, type_: str, operation_id: str) -> Json:
