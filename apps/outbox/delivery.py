@@ -64,39 +64,44 @@ def deliver(names: Collection[str], bridge: Bridge) -> set[str]:
 
 
 def _post(claim: Claim, bridge: Bridge) -> dict[str, int]:
-    """Post the claimed rows as one batch; returns how far each topic got."""
+    """Post the claimed rows as one batch; returns how far each topic got, for those that moved."""
     rows = _fill_gaps(claim)
+    sent = [row for row in rows if not (row.withheld and row.topic.startswith(CONTROL))]
     try:
-        bridge.post([_outgoing(row) for row in rows])
+        if sent:
+            bridge.post([_outgoing(row) for row in sent])
     except Gaps as gaps:
         log.warning("The broadcast service lacks earlier events.", extra={"expected": gaps.expected})
         return {topic: seq - 1 for topic, seq in gaps.expected.items() if topic in claim.delivered}
     except Refused as refusal:
-        _withhold_or_split(rows, refusal, bridge)
-        return {}
+        return _withhold_or_split(sent, refusal, bridge)
     return {row.topic: row.seq for row in rows}
 
 
-def _withhold_or_split(rows: Sequence[Row], refusal: Refused, bridge: Bridge) -> None:
+def _withhold_or_split(rows: Sequence[Row], refusal: Refused, bridge: Bridge) -> dict[str, int]:
     """Mark the event that was refused; the next round posts its stand-in. With no index, find it by posting each."""
     if refusal.index is not None and refusal.index < len(rows):
         _withhold(rows[refusal.index], refusal.reason)
-    elif len(rows) == 1:
-        _withhold(rows[0], refusal.reason)
-    else:
-        _find_refused(rows, bridge)
+        return {}
+    return _post_singly(rows, bridge)
 
 
-def _find_refused(rows: Sequence[Row], bridge: Bridge) -> None:
-    """Post one by one until one is refused. What passes twice is a duplicate to the broadcast service, and harmless."""
+def _post_singly(rows: Sequence[Row], bridge: Bridge) -> dict[str, int]:
+    """Post one by one what was refused as a batch; a topic stops at its first event that is not taken."""
+    reached: dict[str, int] = {}
+    stopped: set[str] = set()
     for row in rows:
+        if row.topic in stopped:
+            continue
         try:
             bridge.post([_outgoing(row)])
+            reached[row.topic] = row.seq
         except Refused as refusal:
             _withhold(row, refusal.reason)
-            return
+            stopped.add(row.topic)
         except Gaps:
-            continue
+            stopped.add(row.topic)
+    return reached
 
 
 def _withhold(row: Row, reason: str) -> None:
