@@ -142,7 +142,12 @@ CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", REDIS_URL)
 CELERY_BROKER_CONNECTION_TIMEOUT = 0.2
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Without these a client that finds the broker away sleeps two seconds and tries again, in the middle of a request.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
+    "max_retries": 0,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 if CELERY_BROKER_URL.startswith(("redis", "unix")):
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 5, "socket_connect_timeout": 0.2}
 CELERY_TASK_PUBLISH_RETRY = False
