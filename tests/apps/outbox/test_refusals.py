@@ -101,7 +101,6 @@ def test_looking_for_the_refused_one_goes_past_topics_with_gaps(bridge: MemoryBr
     assert bridge.types(OTHER)[-1] == WITHHELD
 
 
-@pytest.mark.xfail(strict=True, reason="each passes alone, none is withheld, and the same batch is posted again")
 def test_a_batch_that_is_too_large_for_someone_on_the_way_gets_through_in_smaller_ones(bridge: MemoryBridge) -> None:
     write(*[COURSE] * 9)
     bridge.most_events = 4
@@ -126,7 +125,6 @@ def test_a_refused_stand_in_is_a_reason_to_pause_and_not_to_try_for_ever(bridge:
     assert bridge.types(COURSE) == [UPDATED, WITHHELD]
 
 
-@pytest.mark.xfail(strict=True, reason="a control message has no stand-in and is posted again as it is")
 def test_a_refused_control_message_does_not_keep_the_rest_from_being_delivered(bridge: MemoryBridge) -> None:
     revoke(None)
     revoke(COURSE)
