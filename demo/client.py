@@ -148,24 +148,35 @@ class Received:
     at: float
 
 
+Hear = Callable[[Received], None]
+
+
 @dataclass(slots=True)
 class Log:
-    """Everything a listener received, in order; others may wait for more."""
+    """Everything a listener received, in order; others may wait for more, or be told at once through ``hear``."""
 
+    hear: Hear | None = None
     received: list[Received] = field(default_factory=list)
     grew: threading.Condition = field(default_factory=threading.Condition)
 
     def add(self, frame: Json) -> None:
+        received = Received(frame, time.perf_counter())
         with self.grew:
-            self.received.append(Received(frame, time.perf_counter()))
+            self.received.append(received)
             self.grew.notify_all()
+        if self.hear:
+            self.hear(received)
 
 
 class Listener:
-    """A WebSocket client that keeps every frame it gets. It does not reconnect: what connection loss does is visible."""
+    """
+    A WebSocket client that keeps every frame it gets. It does not reconnect: what connection loss does is visible.
 
-    def __init__(self, url: str, ticket: str, since: int | None = None) -> None:
-        self.log = Log()
+    ``since`` resumes the user's own topic. ``hear`` is called with each frame, in the listener's own thread.
+    """
+
+    def __init__(self, url: str, ticket: str, since: int | None = None, hear: Hear | None = None) -> None:
+        self.log = Log(hear)
         self.closed = threading.Event()
         self.close_code: int | None = None
         target = url if since is None else f"{url}?since={since}"
