@@ -23,7 +23,7 @@ services: venv ## Run only PostgreSQL and Valkey, and print the variables for us
 	@exec $(PY) -m coursehub.stack services --with-parent $(ARGS)
 
 demo: venv-dev ## Play every use case of course editing against the running stack, or one of its own.
-	@exec $(PY) -m benchmarks.demo $(ARGS)
+	@exec $(PY) -m demo $(ARGS)
 
 bench: venv-dev ## Measure saves, from HTTP to the event.
 	@exec $(PY) -m benchmarks $(ARGS)
