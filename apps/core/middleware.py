@@ -5,10 +5,9 @@ import re
 import time
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from apps.core import errors, ids, logs, metrics, rendering
+from apps.core import bodies, ids, logs, metrics
 
 log = logging.getLogger("coursehub.access")
 
@@ -18,7 +17,7 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class RequestContext:
-    """Names the request, logs and measures it, and refuses a body that is too large before reading any of it."""
+    """Names the request, logs and measures it, and refuses a body that is too large."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -33,19 +32,14 @@ class RequestContext:
         return response
 
     def _respond(self, request: HttpRequest) -> HttpResponse:
-        if _declared_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            return rendering.answer_error(errors.PayloadTooLarge())
+        if bodies.is_too_large(request):
+            return bodies.refuse(request)
         return self.get_response(request)
 
 
 def _request_id(request: HttpRequest) -> str:
     given = request.headers.get("X-Request-ID", "")
     return given if _REQUEST_ID.fullmatch(given) else str(ids.new_id())
-
-
-def _declared_length(request: HttpRequest) -> int:
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    return int(length) if length.isdigit() else 0
 
 
 def _record(request: HttpRequest, response: HttpResponse, seconds: float) -> None:

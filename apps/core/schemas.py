@@ -20,9 +20,12 @@ class Body(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)
 
 
-def _without_nul(text: str) -> str:
+def _storable(text: str) -> str:
+    """Refuse what is text to JSON but not to a database: NUL, and halves of surrogate pairs."""
     if "\x00" in text:
         raise PydanticCustomError("nul_character", "Text must not contain NUL characters")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise PydanticCustomError("lone_surrogate", "Text must not contain half a surrogate pair")
     return text
 
 
@@ -36,7 +39,7 @@ def _uuid(value: object) -> object:
     return value if isinstance(value, UUID) else str(value)
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_storable)]
 Title = Annotated[Text, StringConstraints(min_length=1, max_length=255, pattern=r"\S")]
 Filename = Annotated[Text, StringConstraints(max_length=255)]
 Id = Annotated[UUID, BeforeValidator(_uuid)]

@@ -35,10 +35,10 @@ class MutationView(ApiView):
         body = parse(model, raw)
         identity = identity_of(request, body)
         digest = submit.fingerprint(method=str(request.method), path=request.get_full_path(), body=raw)
-        accepted = submit.replay(user_of(request), identity, digest)
-        if accepted is None:
-            accepted = submit.submit(user_of(request), identity, digest, plan(body, identity))
-        return accept(accepted)
+        user = user_of(request)
+        return accept(
+            submit.once(*(user, identity, digest), lambda: submit.submit(user, identity, digest, plan(body, identity)))
+        )
 
 
 def identity_of(request: Request, body: Mutation) -> submit.Identity:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -95,6 +95,25 @@ def replay(user: User, identity: Identity, digest: str) -> Accepted | None:
     key = identity.key_for(user)
     request = Request.objects.filter(operation__user=user, operation__key=key, key=identity.request_key).first()
     return _first_answer(request, key, digest) if request else None
+
+
+def once(user: User, identity: Identity, digest: str, take: Callable[[], Accepted]) -> Accepted:
+    """
+    Give the first answer to a request that was taken before, otherwise have it taken.
+
+    One that is refused may have been taken by another thread meanwhile, and be refused because of its own effects (what
+    it deletes is gone): then it gets that first answer too.
+    """
+    accepted = replay(user, identity, digest)
+    if accepted:
+        return accepted
+    try:
+        return take()
+    except errors.CourseHubError:
+        accepted = replay(user, identity, digest)
+        if accepted:
+            return accepted
+        raise
 
 
 @transaction.atomic

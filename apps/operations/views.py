@@ -44,11 +44,13 @@ class RetryView(MutationView):
         body = parse(schemas.Mutation, json_body(request))
         identity = identity_of(request, body)
         digest = submit.fingerprint(method="POST", path=request.path, body={})
-        accepted = submit.replay(user_of(request), identity, digest)
-        if accepted is None:
-            operation = selectors.operation(user_of(request), key)
-            accepted = services.retry(operation, user_of(request), identity, digest)
-        return accept(accepted)
+        user = user_of(request)
+        return accept(
+            submit.once(
+                *(user, identity, digest),
+                lambda: services.retry(selectors.operation(user, key), user, identity, digest),
+            )
+        )
 
 
 class CancelView(ApiView):

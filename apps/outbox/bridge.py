@@ -75,12 +75,9 @@ class HttpBridge:
         if status == 202:
             return
         if status == 409:
-            raise Gaps({gap["topic"]: gap["expected"] for gap in answer.get("gaps", [])})
-        error = answer.get("error") or {}
-        if status == 400 and isinstance(error.get("index"), int):
-            raise Refused(error["index"], str(error.get("message", "")))
+            raise _gaps(answer)
         if status in (400, 413):
-            raise Refused(None, str(error.get("message", f"status {status}")))
+            raise _refusal(answer, status)
         raise BridgeAway(f"status {status}")
 
     def _exchange(self, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -109,6 +106,24 @@ class HttpBridge:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _gaps(answer: dict[str, Any]) -> BridgeError:
+    """Read a 409; one that names no gaps comes from someone else on the way."""
+    gaps = answer.get("gaps")
+    named = [gap for gap in gaps if isinstance(gap, dict)] if isinstance(gaps, list) else []
+    expected = {gap.get("topic"): gap.get("expected") for gap in named}
+    if not expected or not all(isinstance(t, str) and type(seq) is int for t, seq in expected.items()):
+        return BridgeAway("status 409 without gaps")
+    return Gaps(expected)  # type: ignore[arg-type]
+
+
+def _refusal(answer: dict[str, Any], status: int) -> Refused:
+    error = answer.get("error")
+    said = error if isinstance(error, dict) else {}
+    index = said.get("index")
+    is_one = status == 400 and type(index) is int and index >= 0
+    return Refused(index if is_one else None, str(said.get("message") or f"status {status}"))
 
 
 def batch_body(events: Sequence[Outgoing]) -> bytes:

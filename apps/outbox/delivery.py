@@ -71,22 +71,30 @@ def _post(claim: Claim, bridge: Bridge) -> dict[str, int]:
         if sent:
             bridge.post([_outgoing(row) for row in sent])
     except Gaps as gaps:
-        log.warning("The broadcast service lacks earlier events.", extra={"expected": gaps.expected})
-        return {topic: seq - 1 for topic, seq in gaps.expected.items() if topic in claim.delivered}
+        return _moved_back(gaps, claim)
     except Refused as refusal:
-        return _withhold_or_split(sent, refusal, bridge)
+        return _withhold_or_split(sent, refusal, claim, bridge)
     return {row.topic: row.seq for row in rows}
 
 
-def _withhold_or_split(rows: Sequence[Row], refusal: Refused, bridge: Bridge) -> dict[str, int]:
+def _moved_back(gaps: Gaps, claim: Claim) -> dict[str, int]:
+    """Say where the topics have to begin again; a gap that does not lie behind what was delivered cannot be one."""
+    log.warning("The broadcast service lacks earlier events.", extra={"expected": gaps.expected})
+    back = {topic: seq - 1 for topic, seq in gaps.expected.items() if 0 < seq <= claim.delivered.get(topic, 0)}
+    if not back:
+        raise BridgeAway(f"It expects what cannot be: {gaps.expected}")
+    return back
+
+
+def _withhold_or_split(rows: Sequence[Row], refusal: Refused, claim: Claim, bridge: Bridge) -> dict[str, int]:
     """Mark the event that was refused; the next round posts its stand-in. With no index, find it by posting each."""
     if refusal.index is not None and refusal.index < len(rows):
         _withhold(rows[refusal.index], refusal.reason)
         return {}
-    return _post_singly(rows, bridge)
+    return _post_singly(rows, claim, bridge)
 
 
-def _post_singly(rows: Sequence[Row], bridge: Bridge) -> dict[str, int]:
+def _post_singly(rows: Sequence[Row], claim: Claim, bridge: Bridge) -> dict[str, int]:
     """Post one by one what was refused as a batch; a topic stops at its first event that is not taken."""
     reached: dict[str, int] = {}
     stopped: set[str] = set()
@@ -99,7 +107,8 @@ def _post_singly(rows: Sequence[Row], bridge: Bridge) -> dict[str, int]:
         except Refused as refusal:
             _withhold(row, refusal.reason)
             stopped.add(row.topic)
-        except Gaps:
+        except Gaps as gaps:
+            reached |= _moved_back(gaps, claim)
             stopped.add(row.topic)
     return reached
 

@@ -1,0 +1,60 @@
+"""Request bodies before any view: how long they are, and what becomes of those that are too long."""
+
+import contextlib
+import io
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, JsonResponse
+
+from apps.core import errors, rendering
+
+_DISCARDED_AT_MOST = 64 * 1024 * 1024
+_DISCARDING_SECONDS = 2.0
+_PIECE = 64 * 1024
+
+
+def is_too_large(request: HttpRequest) -> bool:
+    """Say whether a body is over the limit; reads one only if it comes in chunks, without a length."""
+    if _comes_in_chunks(request):
+        return _read_chunks(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return length.isdigit() and int(length) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+def refuse(request: HttpRequest) -> JsonResponse:
+    """
+    Answer 413 at once, and throw away what still comes.
+
+    Closing a connection with unread data resets it, and the client would see that instead of the answer.
+    """
+    response = rendering.answer_error(errors.PayloadTooLarge())
+    response["Connection"] = "close"
+    response._resource_closers.append(lambda: _discard(request.META))  # type: ignore[attr-defined]
+    return response
+
+
+def _comes_in_chunks(request: HttpRequest) -> bool:
+    return "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower() and "wsgi.input" in request.META
+
+
+def _read_chunks(request: HttpRequest) -> int:
+    """
+    Take in a body without a length, as far as the limit goes, and give it to the request.
+
+    Django by itself reads nothing of it and takes it for empty.
+    """
+    body = request.META["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+    request._stream = io.BytesIO(body)
+    request.META["CONTENT_LENGTH"] = str(len(body))
+    return len(body)
+
+
+def _discard(environ: dict[str, Any]) -> None:
+    socket = environ.get("gunicorn.socket")
+    if socket is not None:
+        socket.settimeout(_DISCARDING_SECONDS)
+    left = _DISCARDED_AT_MOST
+    with contextlib.suppress(OSError):
+        while left > 0 and (piece := environ["wsgi.input"].read(_PIECE)):
+            left -= len(piece)
