@@ -17,7 +17,6 @@ from apps.operations.models import Operation, Status, Step, StepStatus
 from apps.outbox.emit import Draft, emit
 from broadcast.contracts import events, topics
 
-_WRITTEN = ["status", "succeeded", "failed", "topic", "seq", "error", "finished_at"]
 RESULTS_MAX = 50
 """A batch's event lists all results up to this number; beyond it, only failed ones, and no more than this."""
 
@@ -77,8 +76,8 @@ def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> None:
 
 
 def _lock(ids: Iterable[UUID]) -> dict[UUID, Operation]:
-    locked = Operation.objects.select_for_update(no_key=True).filter(pk__in=set(ids)).order_by("pk")
-    return {operation.pk: operation for operation in locked}
+    sql = "SELECT * FROM operations_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+    return {operation.pk: operation for operation in Operation.objects.raw(sql, [list(ids)])}
 
 
 def _drafts(outcome: Outcome) -> Sequence[Draft]:
@@ -114,9 +113,28 @@ def _finish(operations: Sequence[Operation], told: Sequence[tuple[UUID, Draft]],
     for operation in complete:
         operation.finished_at = now
         operation.seq = last_seqs.get((operation.pk, operation.topic))
-    Operation.objects.bulk_update(operations, _WRITTEN)
+    _write_operations(operations)
     if complete:
         transaction.on_commit(lambda: waiting.announce([operation.pk for operation in complete]))
+
+
+def _write_operations(operations: Sequence[Operation]) -> None:
+    rows = [
+        (o.pk, o.status, o.succeeded, o.failed, o.topic, o.seq, json.dumps(o.error) if o.error else None, o.finished_at)
+        for o in operations
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE operations_operation operation
+            SET status = now.status, succeeded = now.succeeded, failed = now.failed, topic = now.topic, seq = now.seq,
+                error = now.error::jsonb, finished_at = now.finished_at
+            FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[],
+                %s::timestamptz[]) AS now(id, status, succeeded, failed, topic, seq, error, finished_at)
+            WHERE operation.id = now.id
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
+        )
 
 
 def _emit(told: Sequence[tuple[UUID, Draft]], now: datetime) -> dict[tuple[UUID, str], int]:

@@ -1,15 +1,15 @@
 """Running the steps of a lane: oldest first, many in one transaction, one runner at a time."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.core import clock, logs
 from apps.operations import lanes, lifecycle
-from apps.operations.lanes import Handler, Outcome
+from apps.operations.lanes import Outcome
 from apps.operations.models import Operation, Step, StepStatus
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,30 @@ def run_lane(lane: str) -> None:
 
 
 def _run_batch(lane: str) -> bool:
-    """Run one batch in one transaction; says whether there is more to do."""
-    with transaction.atomic():
-        if not lanes.try_to_run(lane):
-            return False
-        steps = _oldest_pending(lane)
-        if steps:
-            _run(lane, steps)
-    return Step.objects.filter(lane=lane, status=StepStatus.PENDING).exists()
+    """
+    Run one batch in one transaction; says whether there is more to do.
+
+    Should it crash, it is run again with each step standing alone, so that only the culprit fails.
+    """
+    try:
+        ran = _run_oldest(lane, _all_at_once)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away, or wants the transaction again: nothing is wrong with the steps
+    except Exception:
+        log.exception("A batch of steps crashed; running them one by one.", extra={"lane": lane})
+        ran = _run_oldest(lane, _one_by_one)
+    return ran and Step.objects.filter(lane=lane, status=StepStatus.PENDING).exists()
+
+
+@transaction.atomic
+def _run_oldest(lane: str, run: "Way") -> bool:
+    """Take the lane and run its oldest steps in one of two ways; False: someone else has it."""
+    if not lanes.try_to_run(lane):
+        return False
+    steps = _oldest_pending(lane)
+    if steps:
+        _run(lane, steps, run)
+    return True
 
 
 def _oldest_pending(lane: str) -> list[Step]:
@@ -51,26 +67,25 @@ def _oldest_pending(lane: str) -> list[Step]:
     return steps
 
 
-def _run(lane: str, steps: Sequence[Step]) -> None:
+def _run(lane: str, steps: Sequence[Step], run: "Way") -> None:
     now = clock.now()
     operations = sorted({step.operation.key for step in steps})
     with logs.context(lane=lane, operationId=" ".join(operations[:10])):
-        outcomes = _outcomes(lanes.handler_of(lane), lane, steps, now)
+        outcomes = run(lane, steps, now)
         lifecycle.conclude(outcomes, now=now)
         failed = sum(outcome.error is not None for outcome in outcomes)
         log.info("steps ended", extra={"steps": len(steps), "failed": failed})
 
 
-def _outcomes(handler: Handler, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
-    """Run all steps at once; should that crash, one unit after the other, so that only the culprit fails."""
-    try:
-        with transaction.atomic():
-            return handler.run(lane, steps, now)
-    except (OperationalError, InterfaceError):
-        raise  # the database is away, or wants the transaction again: nothing is wrong with the steps
-    except Exception:
-        log.exception("A batch of steps crashed; running them one by one.")
-        return [outcome for unit in _units(steps) for outcome in _run_unit(handler, lane, unit, now)]
+Way = Callable[[str, Sequence[Step], datetime], list[Outcome]]
+
+
+def _all_at_once(lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+    return lanes.handler_of(lane).run(lane, steps, now)
+
+
+def _one_by_one(lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+    return [outcome for unit in _units(steps) for outcome in _run_unit(lane, unit, now)]
 
 
 def _units(steps: Sequence[Step]) -> Iterator[list[Step]]:
@@ -79,12 +94,21 @@ def _units(steps: Sequence[Step]) -> Iterator[list[Step]]:
         yield list(unit)
 
 
-def _run_unit(handler: Handler, lane: str, unit: Sequence[Step], now: datetime) -> list[Outcome]:
+def _run_unit(lane: str, unit: Sequence[Step], now: datetime) -> list[Outcome]:
     try:
         with transaction.atomic():
-            return handler.run(lane, unit, now)
+            outcomes = lanes.handler_of(lane).run(lane, unit, now)
+            _check_constraints()
+            return outcomes
     except (OperationalError, InterfaceError):
         raise
     except Exception:
         log.exception("A step crashed.")
         return [lifecycle.crashed(step) for step in unit]
+
+
+def _check_constraints() -> None:
+    """Have deferred constraints checked here, where the culprit is known, instead of at the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
