@@ -1,0 +1,173 @@
+"""CourseHub with users and courses for the benchmarks, all made over REST."""
+
+import itertools
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from benchmarks.subjects import Request, Saver, Screen
+from demo.client import Api, Hear, Json, Listener
+
+USERS = 20
+_PASSWORD = secrets.token_urlsafe(16)
+
+
+class Course:
+    """A course's ids as they were when it was made: ``videos`` by chapter."""
+
+    def __init__(self, owner: Api, chapters: int, videos: int) -> None:
+        self.id: str = owner.done(owner.post("courses/", {"title": "Measured"}))["steps"][0]["data"]["courseId"]
+        self.topic = f"course:{self.id}"
+        for first in range(0, chapters, 30):
+            changes = _content(range(first, min(first + 30, chapters)), videos)
+            owner.done(owner.post(f"courses/{self.id}/save/", {"changes": changes}))
+        outline = owner.get(f"courses/{self.id}/outline/").data
+        self.chapters = [chapter["id"] for chapter in outline["chapters"]]
+        self.videos = [[video["id"] for video in chapter["videos"]] for chapter in outline["chapters"]]
+
+
+def _content(numbers: range, videos: int) -> list[Json]:
+    changes: list[Json] = []
+    for number in numbers:
+        changes.append({"action": "chapter.create", "tempId": f"c{number}", "title": f"Chapter {number}"})
+        changes += [
+            {"action": "video.create", "chapterId": f"c{number}", "title": f"Video {number}.{video}"}
+            for video in range(videos)
+        ]
+    return changes
+
+
+class CourseHub:
+    """The product: its users, one course for each, and the courses that they share or that are large."""
+
+    name = "CourseHub"
+
+    def __init__(self, url: str) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            self.users = list(pool.map(lambda _: _register(url), range(USERS)))
+            self.own = list(pool.map(lambda user: Course(user, 4, 5), self.users))
+        owner = self.users[0]
+        self.shared, self.small, self.large = Course(owner, 20, 5), Course(owner, 1, 50), Course(owner, 100, 50)
+        self.mixed = Mixed(owner)
+        for user in self.users[1:]:
+            member = {"username": user.user["username"], "role": "editor"}
+            owner.done(owner.post(f"courses/{self.shared.id}/members/", member))
+
+    def alone(self) -> list[Saver]:
+        """One user, who edits the titles of their course's chapters."""
+        return [self._titles(self.users[0], self.own[0], 0)]
+
+    def apart(self) -> list[Saver]:
+        """Each user on their own course."""
+        return [self._titles(user, course, 0) for user, course in zip(self.users, self.own, strict=True)]
+
+    def together(self) -> list[Saver]:
+        """Each user on a chapter of the one course that they share, with everyone listening."""
+        return [self._titles(user, self.shared, number) for number, user in enumerate(self.users)]
+
+    def titles(self, course: Course) -> Saver:
+        """One user who edits the titles of videos."""
+        videos = itertools.cycle(itertools.chain(*course.videos))
+        return self._saver(course, "video-update-complete", lambda n: ("PATCH", f"videos/{next(videos)}/", _title(n)))
+
+    def moves(self, course: Course) -> Saver:
+        """One user who moves videos to the beginning of the first chapter, from its end."""
+        chapter, videos = course.chapters[0], itertools.cycle(course.videos[0][::-1])
+        body = {"chapterId": chapter, "position": 0}
+        return self._saver(course, "video-move-complete", lambda _: ("POST", f"videos/{next(videos)}/move/", body))
+
+    def deletions(self, course: Course) -> Saver:
+        """One user who deletes videos of the first chapter, in the order in which they were made; see `replenish`."""
+        videos = iter(course.videos[0])
+        return self._saver(course, "video-delete-complete", lambda _: ("DELETE", f"videos/{next(videos)}/", {}))
+
+    def replenish(self, course: Course, number: int) -> None:
+        """Put as many new videos into the first chapter as were deleted from it, so that every round finds the same."""
+        owner, chapter = self.users[0], course.chapters[0]
+        changes = [{"action": "video.create", "chapterId": chapter, "title": f"New {n}"} for n in range(number)]
+        owner.done(owner.post(f"courses/{course.id}/save/", {"changes": changes}))
+        videos = owner.get(f"courses/{course.id}/outline/").data["chapters"][0]["videos"]
+        course.videos[0] = [video["id"] for video in videos]
+
+    def batches(self, size: int) -> Saver:
+        """One user who saves so many mixed changes at once."""
+        return self._saver(self.mixed.course, "batch-operation-complete", lambda _: self.mixed.request(size))
+
+    def _titles(self, user: Api, course: Course, chapter: int) -> Saver:
+        path = f"chapters/{course.chapters[chapter]}/"
+        return _saver(user, course, "chapter-update-complete", lambda n: ("PATCH", path, _title(n)))
+
+    def _saver(self, course: Course, shown_by: str, request: Callable[[int], Request]) -> Saver:
+        return _saver(self.users[0], course, shown_by, request)
+
+
+class Mixed:
+    """A course of 100 chapters and 2,500 videos, and saves of many different changes of it that keep its size."""
+
+    def __init__(self, owner: Api) -> None:
+        self._owner, self.course = owner, Course(owner, 100, 25)
+        self._numbers = itertools.count()
+        # The last chapters' lists are only ever reordered: a reorder has to name exactly what is there.
+        self._quiet = list(zip(self.course.chapters[90:], self.course.videos[90:], strict=True))
+        self._videos = itertools.cycle(itertools.chain(*self.course.videos[:80]))
+        self._chapters = itertools.cycle(self.course.chapters[:80])
+        self._spare = [video for videos in self.course.videos[80:90] for video in videos]
+
+    def request(self, size: int) -> Request:
+        """Make a save of so many changes."""
+        return "POST", f"courses/{self.course.id}/save/", {"changes": [self._change(n) for n in range(size)]}
+
+    def _change(self, place: int) -> Json:
+        number = next(self._numbers)
+        make = self._KINDS[place % len(self._KINDS)] if place % 50 != 49 else Mixed._reorder
+        return make(self, number)
+
+    def _rename_video(self, number: int) -> Json:
+        return {"action": "video.update", "videoId": next(self._videos), **_title(number)}
+
+    def _rename_file(self, number: int) -> Json:
+        return {"action": "video.update", "videoId": next(self._videos), "filename": f"{number}.mp4"}
+
+    def _rename_chapter(self, number: int) -> Json:
+        return {"action": "chapter.update", "chapterId": next(self._chapters), **_title(number)}
+
+    def _move(self, _number: int) -> Json:
+        return {"action": "video.move", "videoId": next(self._videos), "chapterId": next(self._chapters), "position": 0}
+
+    def _create(self, number: int) -> Json:
+        return {"action": "video.create", "chapterId": next(self._chapters), **_title(number)}
+
+    def _edit_course(self, number: int) -> Json:
+        return {"action": "course.update", "description": f"Edition {number}"}
+
+    def _reorder(self, number: int) -> Json:
+        chapter, videos = self._quiet[number % len(self._quiet)]
+        return {
+            "action": "video.reorder",
+            "chapterId": chapter,
+            "videoIds": videos[number % 7 :] + videos[: number % 7],
+        }
+
+    _KINDS = (
+        *(_rename_video, _rename_file, _rename_chapter, _move, _create),
+        *(_rename_video, _edit_course, _rename_chapter, _move, _rename_video),
+    )
+
+
+def _register(url: str) -> Api:
+    return Api(url).register(f"user-{secrets.token_hex(6)}", _PASSWORD)
+
+
+def _title(number: int) -> Json:
+    return {"title": f"A title of about forty characters, {number:05}"}
+
+
+def _saver(user: Api, course: Course, shown_by: str, request: Callable[[int], Request]) -> Saver:
+    return Saver(user.again(), Screen(lambda hear: _listen(user, course, hear)), request, shown_by)
+
+
+def _listen(user: Api, course: Course, hear: Hear) -> Listener:
+    ticket = user.ticket(course.id)
+    listener = Listener(ticket["url"], ticket["ticket"], hear=hear)
+    listener.subscribe(course.topic)
+    return listener
