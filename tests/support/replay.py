@@ -35,11 +35,12 @@ def replay(outline: Json, events: Iterable[Json], *, reader: str | None = None) 
     after = copy.deepcopy(outline)
     for event in events:
         if event["seq"] > after["seq"]:
-            _apply(after, event, reader)
+            advance(after, event, reader=reader)
     return after
 
 
-def _apply(outline: Json, event: Json, reader: str | None) -> None:
+def advance(outline: Json, event: Json, *, reader: str | None = None) -> None:
+    """Change an outline by the event that comes next; the rest as for `replay`."""
     if event["seq"] != outline["seq"] + 1:
         raise Gap(f"{event['type']} has seq {event['seq']} after {outline['seq']}")
     if f"course:{event['courseId']}" != outline["topic"]:

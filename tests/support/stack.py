@@ -199,6 +199,17 @@ def said(event: Json) -> tuple[str, Json]:
     return event["type"], event["data"]
 
 
+def all_events(reader: Api, topic: str) -> list[Json]:
+    """All durable events of a topic, as the API gives them to those who catch up; without a gap."""
+    events: list[Json] = []
+    after: int | None = 0
+    while after is not None:
+        page = reader.get(f"topics/{topic}/events/?after={after}&limit=200").body
+        events, after = events + page["data"], page["next"]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    return events
+
+
 def refusal(answer: Answer) -> tuple[int, str]:
     """An answer's status and error code, once its form is that of every error."""
     assert answer.body.keys() == {"success", "error"} and answer.body["success"] is False, answer
