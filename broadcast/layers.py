@@ -23,7 +23,7 @@ Message = dict[str, Any]
 
 _CONTROL_GROUP: Final = "control"
 _BEACON: Final = "beacon"
-_SILENT_BEACONS: Final = 4
+_SILENT_PERIODS: Final = 4
 _QUEUE_LENGTH: Final = 10_000
 _PUBLISH_PATIENCE_SECONDS: Final = 0.25
 _TEARDOWN_SECONDS: Final = 2
@@ -96,7 +96,7 @@ class Node:
         self._make_layer = make_layer
         self._handlers = handlers
         self._beacon_seconds = beacon_seconds
-        self._outgoing: asyncio.Queue[tuple[str | None, Message, asyncio.Future[None]]] = asyncio.Queue(_QUEUE_LENGTH)
+        self._outgoing: asyncio.Queue[tuple[str, Message, asyncio.Future[None]]] = asyncio.Queue(_QUEUE_LENGTH)
         self._membership_lock = asyncio.Lock()
         self._wanted: set[str] = set()
         self._joined: set[str] = set()
@@ -105,20 +105,18 @@ class Node:
         self._layer: ChannelLayer | None = None
         self._channel = ""
         self._sent = self._heard = 0
-        self._heard_at = 0.0
+        self._silent_periods = 0
         self._broken = False
+        self._is_new = True
 
     async def run(self) -> None:
         """Carry messages until cancelled."""
-        try:
-            while True:
-                try:
-                    await self._live()
-                except Exception:
-                    log.warning("A channel layer failed; it is built anew", exc_info=True)
-                    await asyncio.sleep(self._beacon_seconds)
-        finally:
-            await self._tear_down()
+        while True:
+            try:
+                await self._live()
+            except Exception:
+                log.warning("A channel layer failed; it is built anew", exc_info=True)
+                await asyncio.sleep(self._beacon_seconds)
 
     def open(self, topic: str) -> None:
         """Begin to hear a topic's group."""
@@ -148,19 +146,23 @@ class Node:
         return tried
 
     async def _live(self) -> None:
-        loop = asyncio.get_running_loop()
         self._layer = layer = self._make_layer()
-        self._channel = await layer.new_channel()
-        self._heard_at, self._broken = loop.time(), False
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read(layer, self._channel))
-            tasks.create_task(self._write(layer))
-            tasks.create_task(self._beat())
-            await self._join_all(layer)
+        try:
+            self._channel = await layer.new_channel()
+            self._silent_periods, self._broken, self._is_new = 0, False, True
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(layer, self._channel))
+                tasks.create_task(self._write(layer))
+                tasks.create_task(self._beat(layer, tasks))
+                await self._join_all(layer)
+        finally:
+            self._layer = None
+            await _close(layer)
 
     async def _read(self, layer: ChannelLayer, channel: str) -> None:
         while True:
             message = await layer.receive(channel)
+            self._silent_periods = 0
             if message["type"] == _BEACON:
                 self._hear(message)
             else:
@@ -170,31 +172,32 @@ class Node:
         while True:
             group, message, tried = await self._outgoing.get()
             try:
-                if group is None:
-                    await layer.send(self._channel, message)
-                else:
-                    await layer.group_send(group, message)
+                await layer.group_send(group, message)
             finally:
                 if not tried.done():
                     tried.set_result(None)
 
-    async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        patience_seconds = _SILENT_BEACONS * self._beacon_seconds
-        while not self._broken and loop.time() - self._heard_at < patience_seconds:
+    async def _beat(self, layer: ChannelLayer, tasks: asyncio.TaskGroup) -> None:
+        sending: asyncio.Task[None] | None = None
+        while not self._broken and self._silent_periods < _SILENT_PERIODS:
             self._sent += 1
-            beacon = {"type": _BEACON, "number": self._sent, "at": loop.time()}
-            if not self._outgoing.full():
-                self._outgoing.put_nowait((None, beacon, loop.create_future()))
+            if sending is None or sending.done():
+                # Beside the queue: that many messages wait there does not mean that the layer is silent.
+                sending = tasks.create_task(layer.send(self._channel, self._beacon()))
+            self._silent_periods += 1
             await asyncio.sleep(self._beacon_seconds)
         raise TimeoutError("a membership failed, or no beacon came back")
 
+    def _beacon(self) -> Message:
+        return {"type": _BEACON, "number": self._sent, "at": asyncio.get_running_loop().time()}
+
     def _hear(self, beacon: Message) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
-        self._handlers.on_lag(self._heard_at - beacon["at"])
+        self._handlers.on_lag(asyncio.get_running_loop().time() - beacon["at"])
         skipped, self._heard = beacon["number"] != self._heard + 1, beacon["number"]
-        if skipped:
+        # What came before a new layer's memberships took effect is lost like what a layer dropped.
+        if (skipped or self._is_new) and self._wanted:
             self._handlers.on_loss(list(self._wanted))
+        self._is_new = False
 
     async def _join_all(self, layer: ChannelLayer) -> None:
         async with self._membership_lock:
@@ -228,10 +231,12 @@ class Node:
                 log.warning("A channel layer membership failed", extra={"topic": topic}, exc_info=True)
                 self._broken = True
 
-    async def _tear_down(self) -> None:
-        if self._layer is not None:
-            with_limit = asyncio.wait_for(self._layer.flush(), _TEARDOWN_SECONDS)
-            await asyncio.gather(with_limit, return_exceptions=True)
+
+async def _close(layer: ChannelLayer) -> None:
+    # Not awaited beyond a limit, nor cancelled: a layer that hangs may hang in its clean-up, too.
+    closing = asyncio.ensure_future(layer.flush())
+    closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait([closing], timeout=_TEARDOWN_SECONDS)
 
 
 class Layers:

@@ -1,0 +1,271 @@
+"""The history, on a real Valkey."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from broadcast.history import Gap, Gaps, History, Unavailable, connect
+from broadcast.revocations import Revocation
+from tests.support.broadcast_fakes import TOPIC, make_parcel
+from tests.support.broadcast_valkey import Valkey
+
+OTHER = TOPIC[:-1] + "8"
+NOW = 1_760_000_000_000
+
+Open = Callable[..., History]
+
+
+@pytest.fixture
+async def open_history(empty_valkey: Valkey) -> AsyncIterator[Open]:
+    """A way to open histories as processes do."""
+    opened: list[History] = []
+
+    def open_one(valkey: Valkey = empty_valkey, *, length: int = 100, seconds: int = 100, timeout: float = 2, **more):
+        redis = connect(valkey.url, timeout_seconds=timeout)
+        opened.append(History(redis, length=length, seconds=seconds, **more))
+        return opened[-1]
+
+    yield open_one
+    for history in opened:
+        await history.close()
+
+
+def parcels(*seqs: int, topic: str = TOPIC):
+    """Make events."""
+    return [make_parcel(seq, topic=topic) for seq in seqs]
+
+
+async def test_what_was_appended_is_read_after_any_seq(open_history: Open):
+    history = open_history()
+    assert await history.append(parcels(1, 2, 3), now_ms=NOW) == 0
+    for since in range(4):
+        retained = await history.read(TOPIC, since=since, limit=10)
+        assert (retained.last, retained.length) == (3, 3)
+        assert retained.bodies == [p.body for p in parcels(*range(since + 1, 4))]
+    assert (await history.read(TOPIC, since=None, limit=10)).bodies == []
+
+
+async def test_another_process_reads_the_same(open_history: Open):
+    await open_history().append(parcels(1, 2), now_ms=NOW)
+    retained = await open_history().read(TOPIC, since=0, limit=10)
+    assert len(retained.bodies) == 2
+
+
+async def test_a_topic_that_it_does_not_know(open_history: Open):
+    history = open_history()
+    retained = await history.read(TOPIC, since=0, limit=10)
+    assert (retained.last, retained.length, retained.bodies) == (None, 0, [])
+    assert retained.epoch_ms == history.epoch_ms > 0
+    assert await history.positions([TOPIC]) == {}
+
+
+async def test_a_topic_that_it_does_not_know_begins_anywhere(open_history: Open):
+    history = open_history()
+    await history.append(parcels(7, 8), now_ms=NOW)
+    retained = await history.read(TOPIC, since=6, limit=10)
+    assert (retained.last, retained.length, len(retained.bodies)) == (8, 2, 2)
+    assert (await history.read(TOPIC, since=5, limit=10)).bodies == []
+
+
+async def test_duplicates_are_counted_and_kept_once(open_history: Open):
+    history = open_history()
+    await history.append(parcels(1, 2), now_ms=NOW)
+    assert await history.append(parcels(1, 2, 2, 3, 3), now_ms=NOW) == 4
+    assert (await history.read(TOPIC, since=0, limit=10)).length == 3
+
+
+async def test_a_gap_takes_nothing_of_the_whole_batch(open_history: Open):
+    history = open_history()
+    await history.append(parcels(1), now_ms=NOW)
+    withdrawn = [Revocation("a", None, 1)]
+    batch = [*parcels(1, topic=OTHER), *parcels(2, 4, 7)]
+    with pytest.raises(Gaps) as problem:
+        await history.append(batch, withdrawn=withdrawn, now_ms=NOW)
+    assert problem.value.gaps == [Gap(TOPIC, 2)]
+    assert await history.positions([TOPIC, OTHER]) == {TOPIC: 1}
+    assert (await history.revocations_after("0"))[1] == []
+
+
+async def test_every_topic_with_a_gap_is_named(open_history: Open):
+    history = open_history()
+    await history.append([*parcels(5), *parcels(2, topic=OTHER)], now_ms=NOW)
+    with pytest.raises(Gaps) as problem:
+        await history.append([*parcels(7), *parcels(4, topic=OTHER)], now_ms=NOW)
+    assert sorted(gap.expected for gap in problem.value.gaps) == [3, 6]
+
+
+async def test_only_so_many_are_kept(open_history: Open):
+    history = open_history(length=3)
+    await history.append(parcels(*range(1, 11)), now_ms=NOW)
+    retained = await history.read(TOPIC, since=7, limit=10)
+    assert (retained.last, retained.length) == (10, 3)
+    assert len(retained.bodies) == 3
+    assert (await history.read(TOPIC, since=6, limit=10)).bodies == []
+
+
+async def test_more_than_may_be_replayed_is_not_read(open_history: Open):
+    history = open_history()
+    await history.append(parcels(*range(1, 11)), now_ms=NOW)
+    retained = await history.read(TOPIC, since=0, limit=9)
+    assert (retained.last, retained.length, retained.bodies) == (10, 10, [])
+
+
+async def test_a_thousand_events_of_many_topics_at_once(open_history: Open):
+    history = open_history(length=2000)
+    topics = [f"{TOPIC[:-3]}{number:03x}" for number in range(100)]
+    batch = [make_parcel(seq, topic=topic) for seq in range(1, 11) for topic in topics]
+    assert await history.append(batch, now_ms=NOW) == 0
+    assert await history.positions(topics) == dict.fromkeys(topics, 10)
+
+
+async def test_seqs_are_exact_up_to_the_largest(open_history: Open):
+    history = open_history()
+    largest = 2**53 - 1
+    await history.append(parcels(largest - 1, largest), now_ms=NOW)
+    assert (await history.read(TOPIC, since=largest - 1, limit=10)).last == largest
+
+
+async def test_events_expire_and_the_topics_last_seq_stays(open_history: Open, empty_valkey: Valkey):
+    history = open_history(seconds=1)
+    await history.append(parcels(1, 2), now_ms=NOW)
+    (key,) = empty_valkey.client.keys("coursehub:*:events:*")
+    empty_valkey.client.delete(key)
+    retained = await history.read(TOPIC, since=1, limit=10)
+    assert (retained.last, retained.length, retained.bodies) == (2, 0, [])
+    await history.append(parcels(3), now_ms=NOW)
+    assert len((await history.read(TOPIC, since=2, limit=10)).bodies) == 1
+
+
+async def test_every_key_of_a_topic_expires(open_history: Open, empty_valkey: Valkey):
+    await open_history().append(parcels(1), now_ms=NOW)
+    keys = empty_valkey.client.keys("coursehub:*-*:*")
+    assert len(keys) == 2
+    assert all(empty_valkey.client.ttl(key) > 0 for key in keys)
+
+
+async def test_a_flush_begins_a_new_epoch_whoever_notices_first(open_history: Open, empty_valkey: Valkey):
+    noticed: list[str] = []
+    one = open_history(on_new_epoch=lambda: noticed.append("one"))
+    two = open_history(on_new_epoch=lambda: noticed.append("two"))
+    await one.append(parcels(1), now_ms=NOW)
+    await two.positions([TOPIC])
+    first_epoch = one.epoch_ms
+    empty_valkey.client.flushall()
+    assert await one.append(parcels(2), now_ms=NOW) == 0
+    assert noticed == ["one"]
+    assert (await two.read(TOPIC, since=0, limit=10)).length == 1
+    assert noticed == ["one", "two"]
+    assert one.epoch_ms == two.epoch_ms > first_epoch
+
+
+@pytest.mark.parametrize("question", ["check", "positions", "read", "append"])
+async def test_every_question_notices_a_flush(open_history: Open, empty_valkey: Valkey, question: str):
+    noticed: list[bool] = []
+    history = open_history(on_new_epoch=lambda: noticed.append(True))
+    await history.append(parcels(1), now_ms=NOW)
+    empty_valkey.client.flushall()
+    if question == "check":
+        await history.check()
+    elif question == "positions":
+        assert await history.positions([TOPIC]) == {}
+    elif question == "read":
+        assert (await history.read(TOPIC, since=1, limit=1)).last is None
+    else:
+        await history.append([], withdrawn=[Revocation("a", None, 1)], now_ms=NOW)
+    assert noticed == [True]
+
+
+async def test_a_restarted_server_begins_a_new_epoch_even_with_its_data():
+    valkey = Valkey(persistent=True).start()
+    noticed: list[bool] = []
+    history = History(
+        connect(valkey.url, timeout_seconds=2), length=10, seconds=10, on_new_epoch=lambda: noticed.append(True)
+    )
+    try:
+        await history.append(parcels(1), now_ms=NOW)
+        valkey.kill()
+        valkey.start()
+        assert valkey.client.exists("coursehub:epoch")
+        await history.check()
+        assert noticed == [True]
+        assert (await history.read(TOPIC, since=1, limit=1)).last is None
+    finally:
+        await history.close()
+        valkey.close()
+
+
+async def test_two_processes_that_begin_at_once_agree(open_history: Open):
+    histories = [open_history() for _ in range(5)]
+    await asyncio.gather(*(history.check() for history in histories))
+    assert len({history.epoch_ms for history in histories}) == 1
+
+
+async def test_tickets_made_about_the_time_of_a_loss_are_from_before_it(open_history: Open, empty_valkey: Valkey):
+    history = open_history()
+    await history.check()
+    seconds, microseconds = empty_valkey.client.time()
+    fresh_epoch = history.epoch_ms
+    assert fresh_epoch <= seconds * 1000 + microseconds // 1000
+    empty_valkey.client.flushall()
+    await history.check()
+    seconds, microseconds = empty_valkey.client.time()
+    assert history.epoch_ms > seconds * 1000 + microseconds // 1000
+
+
+async def test_revocations_are_read_in_order_from_any_point(open_history: Open):
+    history = open_history()
+    said = [Revocation("a", TOPIC, number) for number in range(3)]
+    await history.append([], withdrawn=said[:2], now_ms=NOW)
+    position, heard = await history.revocations_after("0")
+    assert heard == said[:2]
+    assert await history.revocations_after(position) == (position, [])
+    await history.append(parcels(1), withdrawn=said[2:], now_ms=NOW)
+    assert (await history.revocations_after(position))[1] == said[2:]
+
+
+async def test_a_server_that_is_away_is_unavailable(open_history: Open):
+    valkey = Valkey().start()
+    history = open_history(valkey, timeout=0.2)
+    await history.check()
+    valkey.pause()
+    for question in (history.ping(), history.read(TOPIC, since=0, limit=1), history.append(parcels(1), now_ms=NOW)):
+        with pytest.raises(Unavailable):
+            await question
+    valkey.resume()
+    valkey.kill()
+    with pytest.raises(Unavailable):
+        await history.positions([TOPIC])
+    valkey.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(st.integers(1, 12), max_size=6), max_size=8))
+async def test_the_history_is_contiguous_whatever_is_posted(empty_valkey: Valkey, batches: list[list[int]]):
+    """Against a model: what a topic takes, refuses and keeps."""
+    empty_valkey.client.flushall()
+    history = History(connect(empty_valkey.url, timeout_seconds=2), length=100, seconds=100)
+    kept: list[int] = []
+    try:
+        for batch in batches:
+            grown, duplicates, gap = list(kept), 0, False
+            for seq in batch:
+                if not grown or seq == grown[-1] + 1:
+                    grown.append(seq)
+                elif seq <= grown[-1]:
+                    duplicates += 1
+                else:
+                    gap = True
+            if gap:
+                with pytest.raises(Gaps) as problem:
+                    await history.append(parcels(*batch), now_ms=NOW)
+                assert problem.value.gaps == [Gap(TOPIC, kept[-1] + 1 if kept else batch[0])]
+            else:
+                assert await history.append(parcels(*batch), now_ms=NOW) == duplicates
+                kept = grown
+        retained = await history.read(TOPIC, since=kept[0] - 1 if kept else 0, limit=100)
+        assert retained.bodies == [p.body for p in parcels(*kept)]
+    finally:
+        await history.close()

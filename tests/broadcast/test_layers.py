@@ -1,0 +1,210 @@
+"""Channel layers: in memory for the logic, on a real Valkey for what the library does."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+import pytest
+
+from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node, redis_layer
+from tests.support.broadcast_fakes import TOPIC, Network
+from tests.support.broadcast_valkey import Valkey
+
+OTHER = TOPIC[:-1] + "8"
+BEACON_SECONDS = 0.05
+
+
+class Station:
+    """One process' node, and what it was told."""
+
+    def __init__(self, make_layer: Callable[[], ChannelLayer]) -> None:
+        self.messages: list[Message] = []
+        self.losses: list[Sequence[str]] = []
+        self.lags: list[float] = []
+        self.news = asyncio.Event()
+        handlers = Handlers(on_message=self.hear, on_loss=self.losses.append, on_lag=self.lags.append)
+        self.node = Node(make_layer, handlers, beacon_seconds=BEACON_SECONDS)
+
+    def hear(self, message: Message) -> None:
+        """Keep a message."""
+        self.messages.append(message)
+        self.news.set()
+
+    async def wait_for(self, count: int, *, seconds: float = 10) -> None:
+        """Wait until so many messages came."""
+        await self.wait_until(lambda: len(self.messages) >= count, seconds=seconds)
+
+    async def wait_until(self, condition: Callable[[], bool], *, seconds: float = 10) -> None:
+        """Wait until something is so."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+
+Start = Callable[..., "asyncio.Future[Station]"]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[[Callable[[], ChannelLayer]], "asyncio.Task[Station]"]]:
+    """A way to run nodes."""
+    running: list[asyncio.Task[None]] = []
+
+    async def start_one(make_layer: Callable[[], ChannelLayer]) -> Station:
+        station = Station(make_layer)
+        running.append(asyncio.create_task(station.node.run()))
+        await station.wait_until(lambda: bool(station.lags))
+        return station
+
+    yield start_one
+    for task in running:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def join(station: Station, *topics: str) -> None:
+    """Open topics and wait for the memberships."""
+    for topic in topics:
+        station.node.open(topic)
+    for topic in topics:
+        await station.node.opened(topic)
+
+
+async def test_messages_reach_the_members_of_a_topic_and_nobody_else(start):
+    network = Network()
+    one, two, three = [await start(network.layer) for _ in range(3)]
+    await join(one, TOPIC)
+    await join(two, TOPIC)
+    await join(three, OTHER)
+    await one.node.publish(TOPIC, {"type": "events", "n": 1})
+    await two.wait_for(1)
+    assert one.messages == two.messages == [{"type": "events", "n": 1}]
+    assert three.messages == []
+
+
+async def test_control_messages_reach_every_process(start):
+    network = Network()
+    stations = [await start(network.layer) for _ in range(3)]
+    await stations[0].node.publish(None, {"type": "control"})
+    for station in stations:
+        await station.wait_for(1)
+
+
+async def test_there_is_one_membership_for_each_process_and_topic(start):
+    network = Network()
+    station = await start(network.layer)
+    await join(station, TOPIC)
+    await join(station, TOPIC)
+    assert len(network.members(TOPIC.replace(":", "."))) == 1
+    station.node.close(TOPIC)
+    await station.wait_until(lambda: not network.members(TOPIC.replace(":", ".")))
+
+
+async def test_what_is_wanted_last_counts(start):
+    network = Network()
+    station = await start(network.layer)
+    for _ in range(10):
+        station.node.open(TOPIC)
+        station.node.close(TOPIC)
+    station.node.open(TOPIC)
+    await station.node.opened(TOPIC)
+    await asyncio.sleep(0.02)
+    assert len(network.members(TOPIC.replace(":", "."))) == 1
+
+
+async def test_beacons_measure_how_long_a_message_takes(start):
+    station = await start(Network().layer)
+    await station.wait_until(lambda: len(station.lags) >= 3)
+    assert all(0 <= lag < 1 for lag in station.lags)
+    assert station.losses == []
+
+
+async def test_a_layer_that_fails_is_built_anew_joins_again_and_tells_of_the_loss(start):
+    network = Network()
+    station = await start(network.layer)
+    await join(station, TOPIC)
+    network.down = True
+    await station.node.publish(TOPIC, {"type": "events"})
+    station.node.open(OTHER)
+    await station.node.opened(OTHER)
+    network.down = False
+    await station.wait_until(lambda: bool(station.losses))
+    assert set(station.losses[0]) == {TOPIC, OTHER}
+    await station.node.publish(OTHER, {"type": "events", "n": 2})
+    await station.wait_until(lambda: {"type": "events", "n": 2} in station.messages)
+
+
+async def test_a_layer_that_falls_silent_is_built_anew(start):
+    network = Network()
+    station = await start(network.layer)
+    await join(station, TOPIC)
+    made = []
+
+    def make() -> ChannelLayer:
+        made.append(True)
+        return network.layer()
+
+    station.node._make_layer = make
+    real, network.send = network.send, lambda channel, message: None
+    await station.wait_until(lambda: bool(made))
+    network.send = real
+    await station.wait_until(lambda: bool(station.losses))
+
+
+async def test_publishing_does_not_wait_for_a_layer_that_hangs(start):
+    network = Network()
+    station = await start(network.layer)
+    layers = Layers([station.node])
+    hang = asyncio.Event()
+
+    async def hanging(*_: object) -> None:
+        await hang.wait()
+
+    station.node._layer.group_send = hanging
+    async with asyncio.timeout(2):
+        await layers.publish([(TOPIC, {"type": "events"})])
+    hang.set()
+
+
+async def test_a_topic_belongs_to_one_layer_in_every_process():
+    def nodes() -> Layers:
+        handlers = Handlers(on_message=print, on_loss=print, on_lag=print)
+        return Layers([Node(Network().layer, handlers, beacon_seconds=1) for _ in range(3)])
+
+    one, two = nodes(), nodes()
+    topics = [f"{TOPIC[:-2]}{number:02x}" for number in range(64)]
+    places = [[layers._nodes.index(layers.node(topic)) for topic in topics] for layers in (one, two)]
+    assert places[0] == places[1]
+    assert set(places[0]) == {0, 1, 2}
+
+
+async def test_the_real_layer_survives_idling_and_carries_a_burst(start, empty_valkey: Valkey):
+    """A layer that drops over a capacity, or whose receiver dies of idling, fails here."""
+    make = partial(redis_layer, empty_valkey.url, timeout_seconds=0.5)
+    sender, receiver = await start(make), await start(make)
+    await join(receiver, TOPIC)
+    await asyncio.sleep(1.5)
+    tried = [sender.node.publish(TOPIC, {"type": "events", "n": n, "body": b"x" * 250}) for n in range(3000)]
+    await asyncio.wait(tried)
+    await receiver.wait_for(3000)
+    assert [message["n"] for message in receiver.messages] == list(range(3000))
+    assert receiver.losses == sender.losses == []
+
+
+async def test_the_real_layer_joins_again_after_a_restart(start):
+    valkey = Valkey().start()
+    try:
+        make = partial(redis_layer, valkey.url, timeout_seconds=0.5)
+        sender, receiver = await start(make), await start(make)
+        await join(receiver, TOPIC)
+        valkey.kill()
+        await asyncio.sleep(0.2)
+        valkey.start()
+        await receiver.wait_until(lambda: bool(receiver.losses))
+        lags = len(sender.lags)
+        await sender.wait_until(lambda: len(sender.lags) > lags)
+        await sender.node.publish(TOPIC, {"type": "events", "n": 1})
+        await receiver.wait_for(1)
+    finally:
+        valkey.close()

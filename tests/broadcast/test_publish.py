@@ -1,0 +1,121 @@
+"""What the bridge takes, and what it says of the rest."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadcast import publish
+from broadcast.contracts import events
+from broadcast.publish import Malformed
+from broadcast.revocations import Revocation
+from tests.support.broadcast_fakes import TOPIC
+from tests.support.broadcast_process import event, revocation
+
+USER = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+def read(*posted: Any) -> Any:
+    """Read a batch."""
+    return publish.read(json.dumps({"events": posted}).encode())
+
+
+def test_events_keep_their_order_and_controls_are_set_apart():
+    parcels, withdrawn = read(event(TOPIC, 1), revocation(USER, TOPIC, 5), event(TOPIC, None, "upload-progress"))
+    assert [(p.seq, p.type) for p in parcels] == [(1, "chapter-update-complete"), (None, "upload-progress")]
+    assert withdrawn == [Revocation(USER, TOPIC, 5)]
+
+
+def test_the_body_for_clients_is_the_event_without_topic_and_white_space():
+    posted = event(TOPIC, 1, newTitle="Überblick")
+    (parcel,), _ = publish.read(json.dumps(posted, indent=2).encode())
+    del posted["topic"]
+    assert parcel.body == json.dumps(posted, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def test_unknown_types_and_members_pass():
+    (parcel,), _ = read({**event(TOPIC, 1, "thing-happened"), "more": [1]})
+    assert (parcel.type, json.loads(parcel.body)["more"]) == ("thing-happened", [1])
+
+
+def test_nobodys_operation_may_have_led_to_an_event():
+    posted = event(TOPIC, 1)
+    del posted["operationId"]
+    (parcel,), _ = read(posted)
+    assert parcel.operation_id is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"topic": None},
+        {"topic": "course:1"},
+        {"topic": f"user:{USER}"},
+        {"topic": 5},
+        {"courseId": USER[:-1] + "0"},
+        {"courseId": None},
+        {"type": None},
+        {"type": ""},
+        {"type": 5},
+        {"type": "x" * 101},
+        {"data": None},
+        {"data": "x"},
+        {"timestamp": None},
+        {"timestamp": "now"},
+        {"timestamp": -1},
+        {"timestamp": 1.5},
+        {"seq": 0},
+        {"seq": -1},
+        {"seq": None},
+        {"seq": "1"},
+        {"seq": 1.0},
+        {"seq": True},
+        {"seq": 2**53},
+        {"operationId": 5},
+        {"operationId": ""},
+        {"operationId": "x" * 129},
+        {"data": {"title": "\ud800"}},
+        {"data": {"title": "x" * events.MAX_BYTES}},
+    ],
+    ids=lambda change: json.dumps(change)[:40],
+)
+def test_what_is_malformed_is_named_with_its_index(change: dict[str, Any]):
+    with pytest.raises(Malformed) as problem:
+        read(event(TOPIC, 1), event(TOPIC, 2) | change)
+    assert problem.value.index == 1
+    assert str(problem.value)
+
+
+@pytest.mark.parametrize("posted", [5, None, "x", [], [[]]])
+def test_what_is_no_event_at_all_is_malformed(posted: Any):
+    with pytest.raises(Malformed) as problem:
+        read(posted)
+    assert problem.value.index == 0
+
+
+def test_nul_characters_are_data_like_any_other():
+    (parcel,), _ = read(event(TOPIC, 1, title="a\u0000b"))
+    assert json.loads(parcel.body)["data"]["title"] == "a\u0000b"
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_no_bytes_do_more_than_be_malformed(body: bytes):
+    with contextlib.suppress(Malformed):
+        publish.read(body)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+_NAMES = ("type", "topic", "courseId", "userId", "operationId", "seq", "timestamp", "data", "before")
+
+
+@given(st.dictionaries(st.sampled_from(_NAMES), _JSON))
+def test_no_json_does_more_than_be_malformed(change: dict[str, Any]):
+    with contextlib.suppress(Malformed):
+        read(event(TOPIC, 1) | change, revocation(USER, TOPIC, 1) | change)
