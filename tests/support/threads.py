@@ -72,8 +72,7 @@ def until_someone_waits_for_a_lock() -> None:
 
 def _someone_waits_for_a_lock() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
+        # Not pg_stat_activity: within a transaction it stays as it was when it was first looked at.
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         row = cursor.fetchone()
     return bool(row and row[0])

@@ -136,7 +136,6 @@ def test_a_refused_control_message_does_not_keep_the_rest_from_being_delivered(b
     assert bridge.seqs(COURSE) == [1]
 
 
-@pytest.mark.xfail(strict=True, reason="posted singly, a gap moves nothing back: it is posted again and again")
 def test_a_gap_is_filled_also_when_only_small_batches_get_through(bridge: MemoryBridge) -> None:
     write(*[COURSE] * 4)
     delivery.deliver({COURSE}, bridge)
