@@ -122,7 +122,7 @@ class Postgres:
 
     def _initdb(self, folder: Path) -> None:
         options = [*_INITDB_OPTIONS, *_options(_shared_memory()), *(["--no-sync"] if self._fast else [])]
-        command = [self._binaries.initdb, "-D", folder, *options]
+        command: list[str | Path] = [self._binaries.initdb, "-D", folder, *options]
         arguments = privileges.popen_arguments(self._account)
         with self.log.open("ab") as log:
             done = subprocess.run(command, stdout=log, stderr=log, cwd="/", env=self._env, check=False, **arguments)
