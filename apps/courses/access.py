@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import Model, QuerySet
+from django.db.models.query import RawQuerySet
 
 from apps.accounts.models import User
 from apps.core.errors import Gone, NotFound, PermissionDenied
@@ -120,27 +121,26 @@ def changeable_course(user: User, course_id: UUID, action: str) -> Found[Course]
         PermissionDenied: the user's role does not allow it.
         Gone: it is deleted.
     """
-    membership = _memberships(user).filter(course=course_id).first()
-    if membership is None:
+    course = _first(Course.objects.raw(_COURSE_WITH_ROLE, [user.pk, course_id]))
+    if course is None:
         if operations.pending_creation(user, course_id) is None:
             raise NotFound("There is no such course.")
         return Found(course_id, None, None)
-    course = membership.course
     if course.deleted_at and action != "course.restore":
         raise Gone("This course is deleted.")
-    if not outline.may(membership.role, action):
+    if not outline.may(course.role, action):  # type: ignore[attr-defined]
         raise PermissionDenied
     return Found(course_id, course, course)
 
 
 def changeable_chapter(user: User, chapter_id: UUID, action: str) -> Found[Chapter]:
     """Find a chapter that the user may change; errors as for a course."""
-    return _changeable(user, Chapter.objects.filter(pk=chapter_id).first(), chapter_id, action)
+    return _changeable(user, _first(Chapter.objects.raw(_CHAPTER, [chapter_id])), chapter_id, action)
 
 
 def changeable_video(user: User, video_id: UUID, action: str) -> Found[Video]:
     """Find a video that the user may change; errors as for a course."""
-    return _changeable(user, Video.objects.filter(pk=video_id).first(), video_id, action)
+    return _changeable(user, _first(Video.objects.raw(_VIDEO, [video_id])), video_id, action)
 
 
 def _changeable(user: User, row: Row | None, id_: UUID, action: str) -> Found[Row]:
@@ -153,3 +153,16 @@ def _changeable(user: User, row: Row | None, id_: UUID, action: str) -> Found[Ro
         course_id = UUID(topics.parse(lane).id)
     course = changeable_course(user, course_id, action)
     return Found(course_id, course.course, row)
+
+
+def _first(rows: "RawQuerySet[Row]") -> Row | None:
+    return next(iter(rows), None)
+
+
+_COURSE_WITH_ROLE = """
+    SELECT course.*, membership.role FROM courses_course course
+    JOIN courses_membership membership ON membership.course_id = course.id
+    WHERE membership.user_id = %s AND course.id = %s
+"""
+_CHAPTER = "SELECT * FROM courses_chapter WHERE id = %s"
+_VIDEO = "SELECT * FROM courses_video WHERE id = %s"

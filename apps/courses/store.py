@@ -10,8 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
+from apps.core import sql
 from apps.courses.models import Chapter, Course, Membership, Role, Video
 from apps.courses.outline import CREATES, Change, ChapterRow, CourseRow, Outline, VideoRow
 from apps.operations import selectors as operations
@@ -75,44 +74,28 @@ def load(course_id: UUID, needs: Needs) -> Outline:
 
 
 def _load_course(course_id: UUID) -> CourseRow | None:
-    course = Course.objects.select_for_update(no_key=True).filter(pk=course_id).first()
-    if course is None:
+    found = sql.rows(_LOAD_COURSE, [course_id])
+    if not found:
         return None
+    owner_id, title, description, price, *rest = found[0]
     return CourseRow(
-        id=str(course_id),
-        owner_id=str(course.owner_id),
-        title=course.title,
-        description=course.description,
-        price=None if course.price is None else f"{course.price:.2f}",
-        currency=course.currency,
-        version=course.version,
-        created_at=course.created_at,
-        updated_at=course.updated_at,
-        deleted_at=course.deleted_at,
+        str(course_id), str(owner_id), title, description, None if price is None else f"{price:.2f}", *rest
     )
 
 
 def _load_members(course_id: UUID, needs: Needs) -> dict[str, str]:
-    members = Membership.objects.filter(course=course_id)
-    if not needs.all_members:
-        members = members.filter(user__in=_ids(needs.users))
-    return {str(user): role for user, role in members.values_list("user", "role")}
+    wanted = None if needs.all_members else _ids(needs.users)
+    return {str(user): role for user, role in sql.rows(_LOAD_MEMBERS, [course_id, wanted, wanted])}
 
 
 def _load_chapters(course_id: UUID, wanted: set[str]) -> dict[str, ChapterRow]:
-    if not wanted:
-        return {}
-    rows = Chapter.objects.filter(course=course_id, pk__in=_ids(wanted))
-    values = rows.values_list("id", "title", "version", "created_at", "updated_at")
-    return {str(row[0]): ChapterRow(str(row[0]), *row[1:]) for row in values}
+    found = sql.rows(_LOAD_CHAPTERS, [course_id, _ids(wanted)]) if wanted else []
+    return {str(row[0]): ChapterRow(str(row[0]), *row[1:]) for row in found}
 
 
 def _load_videos(course_id: UUID, wanted: set[str]) -> dict[str, VideoRow]:
-    if not wanted:
-        return {}
-    rows = Video.objects.filter(course=course_id, pk__in=_ids(wanted))
-    values = rows.values_list("id", "chapter", "title", "filename", "version", "created_at", "updated_at")
-    return {str(row[0]): VideoRow(str(row[0]), str(row[1]), *row[2:]) for row in values}
+    found = sql.rows(_LOAD_VIDEOS, [course_id, _ids(wanted)]) if wanted else []
+    return {str(row[0]): VideoRow(str(row[0]), str(row[1]), *row[2:]) for row in found}
 
 
 def _load_chapter_order(course_id: UUID) -> list[str]:
@@ -123,8 +106,7 @@ def _load_chapter_order(course_id: UUID) -> list[str]:
 
 def _load_video_orders(course_id: UUID, chapters: set[str]) -> dict[str, list[str]]:
     orders: dict[str, list[str]] = {chapter: [] for chapter in chapters}
-    rows = Video.objects.filter(course=course_id, chapter__in=_ids(chapters)).order_by("chapter", "position")
-    for chapter, id_ in rows.values_list("chapter", "id") if chapters else ():
+    for chapter, id_ in sql.rows(_LOAD_VIDEO_ORDERS, [course_id, _ids(chapters)]) if chapters else ():
         orders[str(chapter)].append(str(id_))
     return orders
 
@@ -185,10 +167,12 @@ def _save_chapters(course_id: str, before: Outline, after: Outline) -> None:
     moved = _new_positions({"": before.chapter_order}, {"": after.chapter_order})
     created, changed = _split(before.chapters, after.chapters)
     if created:
-        columns = _columns([(row.id, row.title, moved.pop(row.id), row.version, row.created_at) for row in created])
-        _execute(_INSERT_CHAPTERS, [course_id, *columns])
+        columns = sql.columns([(row.id, row.title, moved.pop(row.id), row.version, row.created_at) for row in created])
+        sql.execute(_INSERT_CHAPTERS, [course_id, *columns])
     if changed:
-        _execute(_UPDATE_CHAPTERS, _columns([(row.id, row.title, row.version, row.updated_at) for row in changed]))
+        sql.execute(
+            _UPDATE_CHAPTERS, sql.columns([(row.id, row.title, row.version, row.updated_at) for row in changed])
+        )
     _save_positions("courses_chapter", moved)
 
 
@@ -200,10 +184,10 @@ def _save_videos(course_id: str, before: Outline, after: Outline) -> None:
             (row.id, row.chapter_id, row.title, row.filename, moved.pop(row.id), row.version, row.created_at)
             for row in created
         ]
-        _execute(_INSERT_VIDEOS, [course_id, *_columns(rows)])
+        sql.execute(_INSERT_VIDEOS, [course_id, *sql.columns(rows)])
     if changed:
         values = [(row.id, row.chapter_id, row.title, row.filename, row.version, row.updated_at) for row in changed]
-        _execute(_UPDATE_VIDEOS, _columns(values))
+        sql.execute(_UPDATE_VIDEOS, sql.columns(values))
     _save_positions("courses_video", moved)
 
 
@@ -238,22 +222,33 @@ def _new_positions(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequ
 
 def _save_positions(table: str, places: Mapping[str, int]) -> None:
     if places:
-        _execute(_UPDATE_POSITIONS.format(table=table), [list(places), list(places.values())])
+        sql.execute(_UPDATE_POSITIONS.format(table=table), [list(places), list(places.values())])
 
 
 def _ids(texts: Iterable[str]) -> list[UUID]:
     return [UUID(text) for text in texts]
 
 
-def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _execute(sql: str, values: Sequence[Any]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-
-
+_LOAD_COURSE = """
+    SELECT owner_id, title, description, price, currency, version, created_at, updated_at, deleted_at
+    FROM courses_course WHERE id = %s FOR NO KEY UPDATE
+"""
+_LOAD_MEMBERS = """
+    SELECT user_id, role FROM courses_membership
+    WHERE course_id = %s AND (%s::uuid[] IS NULL OR user_id = ANY(%s::uuid[]))
+"""
+_LOAD_CHAPTERS = """
+    SELECT id, title, version, created_at, updated_at FROM courses_chapter WHERE course_id = %s AND id = ANY(%s)
+"""
+_LOAD_VIDEOS = """
+    SELECT id, chapter_id, title, filename, version, created_at, updated_at
+    FROM courses_video WHERE course_id = %s AND id = ANY(%s)
+"""
+_LOAD_CHAPTER_ORDER = "SELECT id FROM courses_chapter WHERE course_id = %s ORDER BY position"
+_LOAD_VIDEO_ORDERS = """
+    SELECT chapter_id, id FROM courses_video WHERE course_id = %s AND chapter_id = ANY(%s)
+    ORDER BY chapter_id, position
+"""
 _INSERT_CHAPTERS = """
     INSERT INTO courses_chapter (course_id, id, title, position, version, created_at, updated_at)
     SELECT %s, id, title, position, version, at, at

@@ -1,12 +1,16 @@
 """What the relay does for operations."""
 
+import logging
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import connection
 
 from apps.operations import runner, selectors, services
 from apps.outbox import relay
 from apps.outbox.relay import Chore
+
+log = logging.getLogger(__name__)
 
 _PATIENCE = timedelta(seconds=1)
 _LANES_AT_ONCE = 500
@@ -24,4 +28,9 @@ def register() -> None:
 def run_left_steps() -> None:
     """Run steps that no worker has picked up: their hint was lost, or there is no broker, or no worker."""
     for lane in selectors.lanes_left_lying(_PATIENCE, _LANES_AT_ONCE):
-        runner.run_lane(lane)
+        try:
+            runner.run_lane(lane)
+        except Exception:
+            # It comes again, oldest first: it must not keep those behind it from being run.
+            log.exception("A lane could not be run.", extra={"lane": lane})
+            connection.close()

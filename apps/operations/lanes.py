@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from django.db import connection
-
+from apps.core import sql
 from apps.operations.models import Step
 from apps.outbox.emit import Draft
 
@@ -61,10 +60,7 @@ def handler_of(lane: str) -> Handler:
 
 def try_to_run(lane: str) -> bool:
     """Take the right to run a lane until the end of the transaction; False: someone else has it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1))", [lane])
-        row = cursor.fetchone()
-    return bool(row and row[0])
+    return bool(sql.rows("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1))", [lane])[0][0])
 
 
 def queue_up(names: Sequence[str]) -> None:
@@ -74,6 +70,5 @@ def queue_up(names: Sequence[str]) -> None:
     Whoever appends holds it until the commit, so that the ids of a lane's steps are in the order of their commits,
     and therefore of their answers. It does not keep anyone from running the lane.
     """
-    with connection.cursor() as cursor:
-        for name in sorted(names):
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))", [name])
+    for name in sorted(names):
+        sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))", [name])

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
-from apps.core import errors
+from apps.core import errors, sql
 from apps.operations import waiting
-from apps.operations.errors import Cancelled, Crashed, Incomplete
+from apps.operations.errors import Cancelled, Crashed, Incomplete, RolledBack
 from apps.operations.lanes import Outcome
 from apps.operations.models import Operation, Status, Step, StepStatus
 from apps.outbox.emit import Draft, emit
@@ -54,30 +54,29 @@ def _end_early(operation: Operation, error: errors.CourseHubError, status: str, 
     _finish([operation], [], now)
 
 
-def crashed(step: Step) -> Outcome:
-    """Make the outcome of a step that failed for a reason of ours; the log has the traceback."""
-    return Outcome(step, topic=step.topic, error=Crashed().as_dict())
+def crashed(unit: Sequence[Step]) -> list[Outcome]:
+    """
+    Make the outcomes of steps that failed together for a reason of ours; the log has the traceback.
+
+    Which of an atomic request's steps it was is not known: the first stands for all.
+    """
+    first, *others = unit
+    rolled_back = RolledBack().as_dict()
+    return [
+        Outcome(first, first.topic, error=Crashed().as_dict()),
+        *(Outcome(step, step.topic, error=rolled_back, silent=True) for step in others),
+    ]
 
 
 def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> None:
     statuses = [StepStatus.FAILED if outcome.error else StepStatus.SUCCEEDED for outcome in outcomes]
     data = [json.dumps(outcome.data) if not outcome.error else None for outcome in outcomes]
     failures = [json.dumps(outcome.error) if outcome.error else None for outcome in outcomes]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE operations_step step
-            SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb, finished_at = %s
-            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS ended(id, status, data, error)
-            WHERE step.id = ended.id
-            """,
-            [now, [outcome.step.pk for outcome in outcomes], statuses, data, failures],
-        )
+    sql.execute(_WRITE_STEPS, [now, [outcome.step.pk for outcome in outcomes], statuses, data, failures])
 
 
 def _lock(ids: Iterable[UUID]) -> dict[UUID, Operation]:
-    sql = "SELECT * FROM operations_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
-    return {operation.pk: operation for operation in Operation.objects.raw(sql, [list(ids)])}
+    return {operation.pk: operation for operation in Operation.objects.raw(_LOCK, [list(ids)])}
 
 
 def _drafts(outcome: Outcome) -> Sequence[Draft]:
@@ -123,18 +122,7 @@ def _write_operations(operations: Sequence[Operation]) -> None:
         (o.pk, o.status, o.succeeded, o.failed, o.topic, o.seq, json.dumps(o.error) if o.error else None, o.finished_at)
         for o in operations
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE operations_operation operation
-            SET status = now.status, succeeded = now.succeeded, failed = now.failed, topic = now.topic, seq = now.seq,
-                error = now.error::jsonb, finished_at = now.finished_at
-            FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[],
-                %s::timestamptz[]) AS now(id, status, succeeded, failed, topic, seq, error, finished_at)
-            WHERE operation.id = now.id
-            """,
-            [list(column) for column in zip(*rows, strict=True)],
-        )
+    sql.execute(_WRITE_OPERATIONS, sql.columns(rows))
 
 
 def _emit(told: Sequence[tuple[UUID, Draft]], now: datetime) -> dict[tuple[UUID, str], int]:
@@ -182,3 +170,20 @@ def _results(operations: Sequence[Operation]) -> dict[UUID, list[dict[str, Any]]
 def _result(step: Step) -> dict[str, Any]:
     result = {"stepId": step.key, "action": step.action, "status": step.status, **step.subject}
     return {**result, "error": step.error} if step.error else result
+
+
+_LOCK = "SELECT * FROM operations_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+_WRITE_STEPS = """
+    UPDATE operations_step step
+    SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb, finished_at = %s
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS ended(id, status, data, error)
+    WHERE step.id = ended.id
+"""
+_WRITE_OPERATIONS = """
+    UPDATE operations_operation operation
+    SET status = now.status, succeeded = now.succeeded, failed = now.failed, topic = now.topic, seq = now.seq,
+        error = now.error::jsonb, finished_at = now.finished_at
+    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[])
+        AS now(id, status, succeeded, failed, topic, seq, error, finished_at)
+    WHERE operation.id = now.id
+"""

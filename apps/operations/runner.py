@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, transaction
 
-from apps.core import clock, logs
-from apps.operations import lanes, lifecycle
+from apps.accounts.models import User
+from apps.core import clock, logs, sql
+from apps.operations import lanes, lifecycle, selectors
 from apps.operations.lanes import Outcome
-from apps.operations.models import Operation, Step, StepStatus
+from apps.operations.models import Operation, Step
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def _run_batch(lane: str) -> bool:
     except Exception:
         log.exception("A batch of steps crashed; running them one by one.", extra={"lane": lane})
         ran = _run_oldest(lane, _one_by_one)
-    return ran and Step.objects.filter(lane=lane, status=StepStatus.PENDING).exists()
+    return ran and selectors.has_pending(lane)
 
 
 @transaction.atomic
@@ -56,15 +57,32 @@ def _run_oldest(lane: str, run: "Way") -> bool:
 
 def _oldest_pending(lane: str) -> list[Step]:
     """Lock and load the oldest steps; those of an atomic request are never torn apart."""
-    pending = Step.objects.select_for_update(no_key=True).filter(lane=lane, status=StepStatus.PENDING).order_by("id")
-    steps = list(pending[:STEPS_AT_ONCE])
+    steps = list(Step.objects.raw(_PENDING.format(more=""), [lane, STEPS_AT_ONCE]))
     group = steps[-1].atomic_group if len(steps) == STEPS_AT_ONCE else None
     if group is not None:
-        steps += pending.filter(atomic_group=group, id__gt=steps[-1].pk)
-    operations = Operation.objects.select_related("user").in_bulk({step.operation_id for step in steps})
+        rest = _PENDING.format(more="AND atomic_group = %s AND id > %s")
+        steps += Step.objects.raw(rest, [lane, group, steps[-1].pk, None])
+    _attach_operations(steps)
+    return steps
+
+
+def _attach_operations(steps: Sequence[Step]) -> None:
+    """Give each step its operation, and each operation its user."""
+    ids = {step.operation_id for step in steps}
+    operations = {row.pk: row for row in Operation.objects.raw(_OPERATIONS, [list(ids)])}
+    users = {row.pk: row for row in User.objects.raw(_USERS, [list({row.user_id for row in operations.values()})])}
+    for operation in operations.values():
+        operation.user = users[operation.user_id]
     for step in steps:
         step.operation = operations[step.operation_id]
-    return steps
+
+
+_PENDING = """
+    SELECT * FROM operations_step WHERE lane = %s AND status = 'pending' {more}
+    ORDER BY id LIMIT %s FOR NO KEY UPDATE
+"""
+_OPERATIONS = "SELECT * FROM operations_operation WHERE id = ANY(%s)"
+_USERS = "SELECT id, is_active FROM accounts_user WHERE id = ANY(%s)"
 
 
 def _run(lane: str, steps: Sequence[Step], run: "Way") -> None:
@@ -104,11 +122,10 @@ def _run_unit(lane: str, unit: Sequence[Step], now: datetime) -> list[Outcome]:
         raise
     except Exception:
         log.exception("A step crashed.")
-        return [lifecycle.crashed(step) for step in unit]
+        return lifecycle.crashed(unit)
 
 
 def _check_constraints() -> None:
     """Have deferred constraints checked here, where the culprit is known, instead of at the commit."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+    sql.execute("SET CONSTRAINTS ALL IMMEDIATE", [])
+    sql.execute("SET CONSTRAINTS ALL DEFERRED", [])

@@ -9,7 +9,7 @@ from django.db.models import Count, Min, QuerySet
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from apps.accounts.models import User
-from apps.core import clock, errors
+from apps.core import clock, errors, sql
 from apps.operations.models import Operation, Step, StepStatus
 from apps.operations.waiting import waiters
 
@@ -66,7 +66,8 @@ def failed_creations(ids: Iterable[UUID]) -> set[UUID]:
 
 def has_pending(lane: str) -> bool:
     """Say whether a lane has steps that have not run yet."""
-    return Step.objects.filter(lane=lane, status=StepStatus.PENDING).exists()
+    found = sql.rows("SELECT EXISTS (SELECT FROM operations_step WHERE lane = %s AND status = 'pending')", [lane])
+    return bool(found[0][0])
 
 
 def backlog_metrics() -> Iterable[Metric]:

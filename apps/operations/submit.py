@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from apps.accounts.models import User
-from apps.core import clock, errors, ids, logs
+from apps.core import clock, errors, ids, logs, sql
 from apps.operations import hints, lanes
 from apps.operations.models import Operation, Request, Step
 from broadcast.contracts import topics
@@ -171,21 +171,10 @@ def _open(user: User, key: str, identity: Identity, plan: Plan, now: datetime) -
 
 def _insert_if_new(operation: Operation) -> bool:
     """Insert it unless its key is taken. Django's ``ignore_conflicts`` would not say which it was."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO operations_operation (id, user_id, key, kind, status, is_batch, expected, registered,
-                succeeded, failed, topic, created_at, last_request_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s)
-            ON CONFLICT (user_id, key) DO NOTHING
-            """,
-            [
-                *(operation.id, operation.user_id, operation.key, operation.kind, operation.status),
-                *(operation.is_batch, operation.expected, operation.registered),
-                *(operation.topic, operation.created_at, operation.last_request_at),
-            ],
-        )
-        return bool(cursor.rowcount == 1)
+    o = operation
+    owner = [o.id, o.user_id, o.key, o.kind, o.status]
+    counts = [o.is_batch, o.expected, o.registered]
+    return bool(sql.rows(_OPEN, [*owner, *counts, o.topic, o.created_at, o.last_request_at]))
 
 
 def _join(operation: Operation, identity: Identity, plan: Plan, now: datetime) -> None:
@@ -209,28 +198,13 @@ def _topic(user: User, named: set[str]) -> str:
 
 
 def _store(operation: Operation, request_key: str, digest: str, plan: Plan, now: datetime) -> None:
-    request = Request.objects.create(operation=operation, key=request_key, fingerprint=digest, answer=dict(plan.data))
+    """Insert the request and all its steps with one statement, the steps' ids in the order of the plan."""
+    request = [operation.id, request_key, digest, json.dumps(plan.data)]
+    steps = [operation.id, plan.atomic, now, *_columns(plan.steps, request_key)]
     try:
-        with transaction.atomic():
-            _insert_steps(operation, request, plan, now)
+        sql.execute(_INSERT, [*request, *steps])
     except IntegrityError:
         raise errors.IdempotencyMismatch("One of these stepIds was used before in this operation.") from None
-
-
-def _insert_steps(operation: Operation, request: Request, plan: Plan, now: datetime) -> None:
-    """Insert all steps with one statement, their ids in the order of the plan."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO operations_step (operation_id, key, action, lane, topic, payload, subject, creates,
-                temp_id, atomic_group, status, created_at)
-            SELECT %s, key, action, lane, topic, payload::jsonb, subject::jsonb, creates, temp_id, %s, 'pending', %s
-            FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[])
-                WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, place)
-            ORDER BY place
-            """,
-            [operation.id, request.pk if plan.atomic else None, now, *_columns(plan.steps, request.key)],
-        )
 
 
 def _columns(steps: Sequence[NewStep], request_key: str) -> list[list[Any]]:
@@ -247,7 +221,7 @@ def _columns(steps: Sequence[NewStep], request_key: str) -> list[list[Any]]:
         )
         for step in steps
     )
-    return [list(column) for column in zip(*rows, strict=True)]
+    return sql.columns(list(rows))
 
 
 def temp_ids(user: User, operation_key: str | None, names: set[str]) -> dict[str, UUID]:
@@ -256,3 +230,24 @@ def temp_ids(user: User, operation_key: str | None, names: set[str]) -> dict[str
         return {}
     steps = Step.objects.filter(operation__user=user, operation__key=operation_key, temp_id__in=names)
     return {step.temp_id: step.creates for step in steps.order_by("id") if step.creates}
+
+
+_OPEN = """
+    INSERT INTO operations_operation (id, user_id, key, kind, status, is_batch, expected, registered, succeeded, failed,
+        topic, created_at, last_request_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s)
+    ON CONFLICT (user_id, key) DO NOTHING RETURNING id
+"""
+_INSERT = """
+    WITH request AS (
+        INSERT INTO operations_request (operation_id, key, fingerprint, answer) VALUES (%s, %s, %s, %s::jsonb)
+        RETURNING id
+    )
+    INSERT INTO operations_step (operation_id, key, action, lane, topic, payload, subject, creates, temp_id,
+        atomic_group, status, created_at)
+    SELECT %s, step.key, action, lane, topic, payload::jsonb, subject::jsonb, creates, temp_id,
+        CASE WHEN %s THEN request.id END, 'pending', %s
+    FROM request, unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[])
+        WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, place)
+    ORDER BY place
+"""

@@ -11,8 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from django.db import connection
-
+from apps.core import sql
 from apps.outbox.bridge import Bridge, BridgeAway, Gaps, Outgoing, Refused
 from apps.outbox.models import CONTROL, OutboxEvent
 from broadcast.contracts import bridge as contract
@@ -156,12 +155,10 @@ def _fill_gaps(claim: Claim) -> list[Row]:
 
 def _claim(names: Collection[str]) -> Claim:
     token = uuid.uuid4()
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [token, LEASE_SECONDS, sorted(names)])
-        delivered = dict(cursor.fetchall())
-        cursor.execute(_UNDELIVERED, [_EVENTS_PER_TOPIC, list(delivered), contract.MAX_EVENTS])
-        rows = list(_within_bytes(Row(*row) for row in cursor.fetchall()))
-    return Claim(token, delivered, rows)
+    claimed = sql.rows(_CLAIM, [token, LEASE_SECONDS, sorted(names)])
+    delivered: dict[str, int] = dict(claimed)
+    found = sql.rows(_UNDELIVERED, [_EVENTS_PER_TOPIC, list(delivered), contract.MAX_EVENTS]) if claimed else []
+    return Claim(token, delivered, list(_within_bytes(Row(*row) for row in found)))
 
 
 def _within_bytes(rows: Iterable[Row]) -> Iterable[Row]:
@@ -176,16 +173,11 @@ def _within_bytes(rows: Iterable[Row]) -> Iterable[Row]:
 def _settle(token: uuid.UUID, reached: dict[str, int]) -> None:
     """Move the cursors and release them; a cursor whose lease ran out meanwhile is no longer ours to move."""
     if reached:
-        with connection.cursor() as cursor:
-            cursor.execute(_SETTLE, [list(reached), list(reached.values()), token])
+        sql.execute(_SETTLE, [list(reached), list(reached.values()), token])
 
 
 def _having_more(names: Collection[str]) -> set[str]:
-    if not names:
-        return set()
-    with connection.cursor() as cursor:
-        cursor.execute(_HAVING_MORE, [list(names)])
-        return {row[0] for row in cursor.fetchall()}
+    return {row[0] for row in sql.rows(_HAVING_MORE, [list(names)])} if names else set()
 
 
 # Rows that are being claimed or settled by someone else are skipped, never waited for: two drains cannot deadlock.

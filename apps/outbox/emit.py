@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
-from apps.core import clock
+from apps.core import clock, sql
 from apps.outbox import drainer
 from apps.outbox.models import CONTROL
 from broadcast.contracts import events
@@ -55,25 +55,11 @@ def revoke_access(*, user_id: str, topic: str | None) -> Draft:
 def _take_seqs(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
     """Take as many seqs of each topic as it needs; returns each topic's last one. Locks topics in order of name."""
     names = sorted(counts)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO outbox_topic AS topic (name, last_seq, touched_at)
-            SELECT name, wanted, %s FROM unnest(%s::text[], %s::bigint[]) AS wish(name, wanted) ORDER BY name
-            ON CONFLICT (name) DO UPDATE
-            SET last_seq = topic.last_seq + excluded.last_seq, touched_at = excluded.touched_at
-            RETURNING name, last_seq
-            """,
-            [now, names, [counts[name] for name in names]],
-        )
-        last_seqs = dict(cursor.fetchall())
-        new = [name for name in names if last_seqs[name] == counts[name]]
-        if new:
-            cursor.execute(
-                "INSERT INTO outbox_deliverycursor (topic, delivered_seq) SELECT unnest(%s::text[]), 0"
-                " ON CONFLICT DO NOTHING",
-                [new],
-            )
+    taken = sql.rows(_TAKE_SEQS, [now, names, [counts[name] for name in names]])
+    last_seqs: dict[str, int] = dict(taken)
+    new = [name for name in names if last_seqs[name] == counts[name]]
+    if new:
+        sql.execute(_MAKE_CURSORS, [new])
     return last_seqs
 
 
@@ -113,12 +99,22 @@ def encode(draft: Draft, seq: int, now: datetime) -> bytes:
 
 
 def _insert(rows: Sequence[tuple[str, int, str, str, str]], now: datetime) -> None:
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO outbox_outboxevent (topic, seq, type, operation_id, body, created_at, withheld)
-            SELECT *, %s, '' FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[])
-            """,
-            [now, *columns],
-        )
+    sql.execute(_INSERT, [now, *sql.columns(rows)])
+
+
+_TAKE_SEQS = """
+    INSERT INTO outbox_topic AS topic (name, last_seq, touched_at)
+    SELECT name, wanted, %s FROM unnest(%s::text[], %s::bigint[]) AS wish(name, wanted) ORDER BY name
+    ON CONFLICT (name) DO UPDATE
+    SET last_seq = topic.last_seq + excluded.last_seq, touched_at = excluded.touched_at
+    RETURNING name, last_seq
+"""
+_MAKE_CURSORS = """
+    INSERT INTO outbox_deliverycursor (topic, delivered_seq) SELECT unnest(%s::text[]), 0 ON CONFLICT DO NOTHING
+"""
+_INSERT = """
+    INSERT INTO outbox_outboxevent (topic, seq, type, operation_id, body, created_at, withheld)
+    SELECT topic, seq, type, operation_id, body, %s, ''
+    FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[])
+        AS event(topic, seq, type, operation_id, body)
+"""

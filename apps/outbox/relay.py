@@ -14,18 +14,15 @@ from datetime import timedelta
 
 from django import db
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
 
-from apps.core import clock
+from apps.core import clock, sql
 from apps.outbox import bridge, delivery, selectors
-from apps.outbox.models import DeliveryCursor, OutboxEvent
 
 log = logging.getLogger(__name__)
 
 _TOPICS_AT_ONCE = 200
 _RECENT = timedelta(minutes=10)
 _FULL_SWEEP_SECONDS = 300
-_PRUNED_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +77,14 @@ class Sweep:
         self._full_sweep_due = 0.0
 
     def __call__(self) -> None:
-        full = time.monotonic() >= self._full_sweep_due
-        self._full_sweep_due = 0.0
+        due, self._full_sweep_due = self._full_sweep_due, 0.0
+        full = time.monotonic() >= due
         left = selectors.behind(since=None if full else _RECENT)
         for start in range(0, len(left), _TOPICS_AT_ONCE):
             self._deliver_all(set(left[start : start + _TOPICS_AT_ONCE]))
-        if len(left) < selectors.BEHIND_AT_ONCE:
-            self._full_sweep_due = time.monotonic() + _FULL_SWEEP_SECONDS
+        if full and len(left) == selectors.BEHIND_AT_ONCE:
+            return  # there may be more of them: look at all again
+        self._full_sweep_due = time.monotonic() + _FULL_SWEEP_SECONDS if full else due
 
     def _deliver_all(self, topics: set[str]) -> None:
         while topics:
@@ -94,16 +92,28 @@ class Sweep:
 
 
 def prune() -> None:
-    """Delete delivered events that are older than `EVENT_KEPT_DAYS`."""
-    oldest = clock.now() - timedelta(days=settings.EVENT_KEPT_DAYS)
-    delivered = DeliveryCursor.objects.filter(topic=OuterRef("topic")).values("delivered_seq")
-    while True:
-        doomed = OutboxEvent.objects.filter(created_at__lt=oldest, seq__lte=Subquery(delivered))
-        ids = list(doomed.values_list("id", flat=True)[:_PRUNED_AT_ONCE])
-        OutboxEvent.objects.filter(id__in=ids).delete()
-        if len(ids) < _PRUNED_AT_ONCE:
-            return
+    """Delete delivered events that are older than `EVENT_KEPT_DAYS`; never one that follows a kept one in its topic."""
+    limit = clock.now() - timedelta(days=settings.EVENT_KEPT_DAYS)
+    while sql.rows(_PRUNE, [limit, _TOPICS_AT_ONCE, limit])[0][0]:
+        pass
 
+
+# An event's time may be a little earlier than that of the one before it, so the oldest kept seq is what counts.
+_PRUNE = """
+    WITH old AS (
+        SELECT DISTINCT event.topic, cursor.delivered_seq
+        FROM outbox_outboxevent event JOIN outbox_deliverycursor cursor ON cursor.topic = event.topic
+        WHERE event.created_at < %s AND event.seq <= cursor.delivered_seq LIMIT %s
+    ), kept AS (
+        SELECT old.topic, least(old.delivered_seq + 1, min(event.seq)) AS first_seq
+        FROM old LEFT JOIN outbox_outboxevent event ON event.topic = old.topic AND event.created_at >= %s
+        GROUP BY old.topic, old.delivered_seq
+    ), gone AS (
+        DELETE FROM outbox_outboxevent event USING kept
+        WHERE event.topic = kept.topic AND event.seq < kept.first_seq RETURNING 1
+    )
+    SELECT count(*) FROM gone
+"""
 
 register(lambda: Chore("deliver", settings.RELAY_INTERVAL_MS / 1000, Sweep()))
 register(lambda: Chore("prune-events", 3600, prune))

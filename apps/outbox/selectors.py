@@ -3,13 +3,11 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from django.db import connection
 from django.db.models import Min
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from apps.core import clock
+from apps.core import clock, sql
 from apps.outbox.models import OutboxEvent, Topic
 
 BEHIND_AT_ONCE = 5_000
@@ -49,12 +47,12 @@ def events_after(topic: str, seq: int, limit: int) -> list[OutboxEvent]:
 def behind(*, since: timedelta | None = None) -> list[str]:
     """Name the topics with undelivered events; ``since`` looks only at those touched within that time."""
     clause, values = ("AND topic.touched_at > %s", [clock.now() - since]) if since else ("", [])
-    return [row[0] for row in _rows(_BEHIND.format(clause=clause, limit=BEHIND_AT_ONCE), values)]
+    return [row[0] for row in sql.rows(_BEHIND.format(clause=clause, limit=BEHIND_AT_ONCE), values)]
 
 
 def lag() -> Lag:
     """Say how far delivery is behind, over all topics."""
-    topics, events, oldest = _rows(_LAG, [])[0]
+    topics, events, oldest = sql.rows(_LAG, [])[0]
     age = (clock.now() - oldest).total_seconds() if oldest else 0.0
     return Lag(topics, int(events), max(age, 0.0))
 
@@ -69,12 +67,6 @@ def lag_metrics() -> Iterable[Metric]:
     )
     withheld = OutboxEvent.objects.exclude(withheld="").count()
     yield GaugeMetricFamily("coursehub_outbox_withheld", "Events that had to be withheld; see the admin.", withheld)
-
-
-def _rows(sql: str, values: list[Any]) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return list(cursor.fetchall())
 
 
 _BEHIND = """
