@@ -49,9 +49,13 @@ class DataDirectory:
         return data
 
     @classmethod
-    def temporary(cls) -> "DataDirectory":
-        """Make a directory that goes with the run, in memory where there is room."""
-        base = SHARED_MEMORY if privileges.has_room(SHARED_MEMORY, ROOMY_BYTES) else None
+    def temporary(cls, *, in_memory: bool = True) -> "DataDirectory":
+        """
+        Make a directory that goes with the run, in memory where there is room.
+
+        Better than to open one from `tempfile.mkdtemp`: into that, started by root, PostgreSQL may not go.
+        """
+        base = SHARED_MEMORY if in_memory and privileges.has_room(SHARED_MEMORY, ROOMY_BYTES) else None
         path = tempfile.mkdtemp(prefix="coursehub-data-", dir=base)
         if os.geteuid() == 0:
             Path(path).chmod(0o711)

@@ -1,13 +1,14 @@
 """COURSEHUB_DATA: secrets, state, and one run at a time."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from coursehub.stack import datadir, errors
+from coursehub.stack import datadir, errors, privileges
 from coursehub.stack.datadir import DataDirectory
 from tests.coursehub.stack.conftest import as_ordinary_user
 
@@ -23,6 +24,15 @@ def test_a_secret_is_made_once_and_kept_for_its_owner_only(data: DataDirectory) 
 def test_a_secret_whose_file_was_cut_off_is_made_anew(data: DataDirectory) -> None:
     (data.path / "secrets" / "SECRET_KEY").write_text("")
     assert len(data.secret("SECRET_KEY")) == 64
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_temporary_one_can_be_passed_through_by_whoever_postgresql_runs_as(in_memory: bool) -> None:
+    data = DataDirectory.temporary(in_memory=in_memory)
+    assert data.is_temporary
+    assert privileges.can_enter(data.path, privileges.unprivileged_account())
+    assert in_memory or not data.path.is_relative_to(datadir.SHARED_MEMORY)
+    shutil.rmtree(data.path)
 
 
 def test_secrets_and_logs_are_closed_to_others(data: DataDirectory) -> None:
