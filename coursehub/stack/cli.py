@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from coursehub.stack import errors, parts, report
+from coursehub.stack import errors, parts, postgres, report, staging
 from coursehub.stack.datadir import DataDirectory
 from coursehub.stack.services import Services
 from coursehub.stack.stack import Stack
@@ -60,9 +60,8 @@ def clean(_: argparse.Namespace) -> None:
     """Delete all data, also what had to be kept elsewhere."""
     data = _data()
     data.lock()
-    cluster = data.path / "postgres"
-    if cluster.is_symlink():
-        shutil.rmtree(cluster.resolve().parent)
+    if elsewhere := staging.elsewhere(data.path / postgres.Postgres.name):
+        shutil.rmtree(elsewhere)
     shutil.rmtree(data.path)
     report.say(f"Deleted {data.path}.")
 

@@ -63,7 +63,8 @@ class Postgres:
     ) -> None:
         self.log, self._watchdog, self._env, self._fast = data.log(self.name), watchdog, env, fast
         self._account = privileges.unprivileged_account()
-        self._home = staging.data_home(data.path / self.name, self._account, say=say)
+        self._link = data.path / self.name
+        self._home = staging.data_home(self._link, self._account, say=say)
         self._adopt_owner()
         self._sockets = sockets / "pg"
         self._sockets.mkdir(mode=0o700, exist_ok=True)
@@ -71,6 +72,11 @@ class Postgres:
         self._binaries = staging.binaries(self._account, spare=sockets, say=say)
         self.url = f"postgresql://{NAME}@/{NAME}?host={quote(str(self._sockets))}&port={PORT}"
         self.child: processes.Child | None = None
+
+    @property
+    def kept_elsewhere(self) -> Path | None:
+        """The directory made for the data where COURSEHUB_DATA cannot be reached."""
+        return staging.elsewhere(self._link)
 
     def start(self) -> None:
         """

@@ -76,9 +76,12 @@ class Services:
     def _postgres(self) -> postgres.Postgres:
         sockets = _short_directory()
         self.watchdog.remove(sockets)
-        return postgres.Postgres(
+        server = postgres.Postgres(
             self.data, sockets=sockets, watchdog=self.watchdog, env=self._child_env(), fast=self._fast, say=self._say
         )
+        if self.data.is_temporary and server.kept_elsewhere:
+            self.watchdog.remove(server.kept_elsewhere)
+        return server
 
     def _valkey(self) -> valkey.Valkey:
         return valkey.Valkey(self.data, watchdog=self.watchdog, env=self._child_env(), fast=self._fast)

@@ -82,6 +82,11 @@ def data_home(link: Path, account: privileges.Account | None, *, say: Callable[[
     return home / link.name
 
 
+def elsewhere(link: Path) -> Path | None:
+    """The directory that `data_home` made for ``link``'s contents, if it had to make one."""
+    return link.resolve().parent if link.is_symlink() else None
+
+
 def system_state(account: privileges.Account | None) -> Path | None:
     """The system's directory for our state, if it is root's alone and this account may enter it."""
     try:

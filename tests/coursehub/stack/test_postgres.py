@@ -16,6 +16,7 @@ import pytest
 from coursehub.stack import errors, leftovers, privileges, staging
 from coursehub.stack.datadir import DataDirectory
 from coursehub.stack.postgres import Postgres
+from coursehub.stack.services import Services
 from coursehub.stack.watchdog import Watchdog
 from tests.coursehub.stack.conftest import is_alive, until
 
@@ -178,6 +179,16 @@ class TestBehindAClosedDoor:
             again.stop()
         finally:
             shutil.rmtree(link.resolve().parent)
+
+    @as_root
+    def test_temporary_data_that_had_to_go_elsewhere_go_with_the_run(self, home: Path) -> None:
+        data = DataDirectory.open(home / "data")
+        data.is_temporary = True
+        with Services(data, fast=True, external=frozenset({"REDIS_URL"})) as services:
+            elsewhere = (data.path / "postgres").resolve()
+            assert not elsewhere.is_relative_to(home)
+            assert run(services.env["DATABASE_URL"], "SELECT 1") == (1,)
+        assert not elsewhere.parent.exists()
 
     @as_root
     def test_the_binaries_are_copied_where_they_can_be_run(self, home: Path, folder: Path) -> None:
