@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from broadcast.contracts import bridge, tickets, topics
+from tests.support.broadcast_schema import problems
 from tests.support.broadcast_valkey import free_port
 
 BROADCAST_SECRET = "for the bridge of the tests only"
@@ -131,9 +132,11 @@ class Client:
         await self.socket.send(json.dumps({"type": type_, **members}))
 
     async def receive(self, *, seconds: float = 10) -> Frame:
-        """Wait for the next frame."""
+        """Wait for the next frame; it has to be one that the AsyncAPI document knows."""
         async with asyncio.timeout(seconds):
-            return json.loads(await self.socket.recv())
+            frame: Frame = json.loads(await self.socket.recv())
+        assert problems("envelope" if "data" in frame else frame["type"], frame) == []
+        return frame
 
     async def receive_until(self, type_: str, *, seconds: float = 10) -> list[Frame]:
         """Receive frames up to the first of a type, which comes last."""

@@ -5,35 +5,20 @@ The golden files, the contracts and the AsyncAPI document say the same.
 """
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from jsonschema import Draft7Validator
 
 from broadcast import publish
 from broadcast.contracts import events, frames, topics
+from tests.support.broadcast_schema import document, problems
 
 ROOT = Path(__file__).resolve().parents[3]
 EVENTS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests/golden/events").glob("*.json"))}
 FRAMES = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests/golden/frames").glob("*.json"))}
 CLIENT_FRAMES = {"subscribe", "unsubscribe", "refresh", "ping"}
 COURSE, USER = FRAMES["subscribe"]["topic"], FRAMES["welcome"]["topics"][0]
-
-
-@cache
-def document() -> dict[str, Any]:
-    """Read the AsyncAPI document."""
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docs/asyncapi.yaml").read_text())
-    return loaded
-
-
-def problems(name: str, value: Any) -> list[str]:
-    """List what the AsyncAPI document finds wrong with a message."""
-    schema = {"$ref": f"#/components/schemas/{name}", "components": document()["components"]}
-    return [error.message for error in Draft7Validator(schema).iter_errors(value)]
 
 
 def known_types() -> set[str]:

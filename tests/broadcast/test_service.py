@@ -1,0 +1,303 @@
+"""Services in this process, on a real Valkey, with channel layers that lose, double and shuffle."""
+
+import asyncio
+import contextlib
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from broadcast.config import Settings
+from broadcast.contracts import topics
+from broadcast.history import Gaps, Unavailable
+from broadcast.revocations import Revocation
+from broadcast.service import Service
+from tests.support.broadcast_fakes import Network, make_parcel
+from tests.support.broadcast_process import TICKET_SECRET, ticket
+from tests.support.broadcast_socket import Connection
+from tests.support.broadcast_valkey import Valkey
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+async def start(empty_valkey: Valkey) -> AsyncIterator[Start]:
+    """A way to run services."""
+    running: list[asyncio.Task[None]] = []
+
+    async def start_one(network: Network, **changes: object) -> Service:
+        settings = Settings(
+            redis_url=empty_valkey.url,
+            channel_layer_urls=("redis://in-memory",),
+            broadcast_secret="b",
+            ticket_secret=TICKET_SECRET,
+            heartbeat_seconds=0.1,
+            pulse_seconds=0.05,
+            beacon_seconds=0.05,
+            redis_timeout_seconds=1,
+        )
+        service = Service(dataclasses.replace(settings, **changes), make_layer=network.layer)
+        running.append(asyncio.create_task(service.run()))
+        async with asyncio.timeout(5):
+            while not service.ready:
+                await asyncio.sleep(0.005)
+        return service
+
+    yield start_one
+    for task in running:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+def user() -> str:
+    """Somebody's id."""
+    return str(uuid.uuid4())
+
+
+@pytest.fixture
+def course() -> str:
+    """The topic of a course that nothing ever happened to."""
+    return topics.course(uuid.uuid4())
+
+
+async def eventually(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_the_layer_loses_every_client_hears_everything_once_and_in_order(
+    start: Start, user: str, course: str, seed: int
+):
+    network = Network(seed, loss=0.4, doubling=0.2, shuffling=0.01)
+    services = [await start(network), await start(network)]
+    id_ = course.partition(":")[2]
+    clients: list[Connection] = []
+    for seq in range(1, 61):
+        await services[seq % 2].take([make_parcel(seq, topic=course)], [])
+        if seq % 10 == 0:
+            client = Connection(services[(seq // 10) % 2], ticket(user, {course: seq}))
+            client.send("subscribe", topic=course, since=0)
+            clients.append(client)
+    await eventually(lambda: all(client.events(id_)[-1:] == [60] for client in clients))
+    assert network.lost > 0
+    for client in clients:
+        assert client.events(id_) == list(range(1, 61))
+        assert client.said("resync") == []
+
+
+async def test_a_lost_last_event_comes_with_the_next_heartbeat(start: Start, user: str, course: str):
+    network = Network(loss=1)
+    one, two = await start(network), await start(network)
+    client = Connection(two, ticket(user, [course]))
+    client.send("subscribe", topic=course, since=0)
+    await client.wait_for("subscribed", 2)
+    await one.take([make_parcel(1, topic=course)], [])
+    await eventually(lambda: client.events(course.partition(":")[2]) == [1])
+    beat = await client.wait_for("heartbeat", len(client.said("heartbeat")) + 1)
+    assert beat["positions"][course] == 1
+
+
+async def test_subscriptions_under_constant_publishing_have_no_gap_and_no_double(start: Start, user: str, course: str):
+    service = await start(Network())
+    id_ = course.partition(":")[2]
+
+    async def publish() -> None:
+        for seq in range(1, 301):
+            await service.take([make_parcel(seq, topic=course)], [])
+
+    publishing = asyncio.create_task(publish())
+    clients: list[tuple[Connection, int]] = []
+    while not publishing.done():
+        last = (await service.history.positions([course])).get(course, 0)
+        client = Connection(service, ticket(user, {course: last}))
+        client.send("subscribe", topic=course, since=max(last - 5, 0))
+        clients.append((client, max(last - 5, 0)))
+        await asyncio.sleep(0.01)
+    await publishing
+    await eventually(lambda: all(client.events(id_)[-1:] == [300] for client, _ in clients[:-1]))
+    assert len(clients) > 5
+    for client, since in clients[:-1]:
+        assert client.events(id_) == list(range(since + 1, 301))
+
+
+async def test_the_same_event_posted_to_two_processes_at_once_is_heard_once(start: Start, user: str, course: str):
+    network = Network()
+    services = [await start(network), await start(network)]
+    client = Connection(services[0], ticket(user, [course]))
+    client.send("subscribe", topic=course, since=0)
+    await client.wait_for("subscribed", 2)
+    for seq in range(1, 21):
+        taken = await asyncio.gather(*(s.take([make_parcel(seq, topic=course)], []) for s in services))
+        assert sorted(taken) == [0, 1]
+    await eventually(lambda: len(client.events(course.partition(":")[2])) >= 20)
+    assert client.events(course.partition(":")[2]) == list(range(1, 21))
+
+
+async def test_an_accepted_event_whose_sender_died_before_sending_it_on_comes_with_its_repetition(
+    start: Start, user: str, course: str
+):
+    network = Network()
+    service = await start(network, heartbeat_seconds=60)
+    client = Connection(service, ticket(user, [course]))
+    client.send("subscribe", topic=course, since=0)
+    await client.wait_for("subscribed", 2)
+    parcel = make_parcel(1, topic=course)
+    await service.history.append([parcel], now_ms=service.now_ms())
+    assert await service.take([parcel], []) == 1
+    assert client.events(course.partition(":")[2]) == [1]
+
+
+async def test_a_gap_in_what_is_posted_takes_nothing(start: Start, course: str):
+    service = await start(Network())
+    await service.take([make_parcel(1, topic=course)], [])
+    with pytest.raises(Gaps):
+        await service.take([make_parcel(3, topic=course)], [Revocation("a", None, 1)])
+    assert len(service.revocations) == 0
+
+
+async def test_withdrawn_access_is_heard_by_other_processes_even_if_the_layer_loses_it(
+    start: Start, user: str, course: str
+):
+    network = Network()
+    one, two = await start(network), await start(network)
+    client = Connection(two, ticket(user, [course]))
+    client.send("subscribe", topic=course)
+    await client.wait_for("subscribed", 2)
+    network.group_send = lambda group, message: None
+    await one.take([], [Revocation(user, course, one.now_ms())])
+    assert (await client.wait_for("unsubscribed", seconds=1))["code"] == "access_withdrawn"
+
+
+async def test_a_flush_does_not_let_withdrawn_access_be_forgotten(
+    start: Start, empty_valkey: Valkey, user: str, course: str
+):
+    network = Network()
+    one = await start(network)
+    old = ticket(user, [course])
+    await one.take([], [Revocation(user, course, one.now_ms())])
+    empty_valkey.client.flushall()
+    await eventually(lambda: empty_valkey.client.xlen("coursehub:control") > 0)
+    late = await start(network)
+    client = Connection(late, old)
+    assert course not in (await client.wait_for("welcome"))["topics"]
+
+
+async def test_a_resubscription_that_fails_leaves_the_subscription_as_it_was(start: Start, user: str, course: str):
+    service = await start(Network())
+    client = Connection(service, ticket(user, [course]))
+    client.send("subscribe", topic=course, since=0)
+    await client.wait_for("subscribed", 2)
+    reading = service.history.read
+
+    async def fail(*_: object, **__: object) -> None:
+        await service.take([make_parcel(1, topic=course)], [])
+        raise Unavailable
+
+    service.history.read = fail
+    client.send("subscribe", topic=course, since=0)
+    assert (await client.wait_for("error"))["code"] == "unavailable"
+    service.history.read = reading
+    await service.take([make_parcel(2, topic=course)], [])
+    assert client.events(course.partition(":")[2]) == [1, 2]
+
+
+async def test_a_client_that_comes_while_the_history_is_away_is_sent_away(start: Start, user: str):
+    service = await start(Network())
+
+    async def fail(*_: object, **__: object) -> None:
+        raise Unavailable
+
+    service.history.read = fail
+    client = Connection(service, ticket(user))
+    closing = await client.wait_for("closing")
+    assert (closing["code"], client.closed_with) == (4201, 4201)
+    assert closing["retryAfterMs"] >= 500
+    assert len(service.clients) == 0
+
+
+async def test_access_withdrawn_while_a_subscription_begins_leaves_nothing_behind(start: Start, user: str, course: str):
+    service = await start(Network())
+    client = Connection(service, ticket(user, [course]))
+    await client.wait_for("subscribed")
+    reading = service.history.read
+
+    async def withdraw_meanwhile(*arguments: object, **more: object):
+        await service.take([], [Revocation(user, course, service.now_ms())])
+        return await reading(*arguments, **more)
+
+    service.history.read = withdraw_meanwhile
+    client.send("subscribe", topic=course, since=0)
+    assert (await client.wait_for("unsubscribed"))["code"] == "access_withdrawn"
+    await asyncio.sleep(0.05)
+    await service.take([make_parcel(1, topic=course)], [])
+    assert client.events(course.partition(":")[2]) == []
+    assert service.hub.listener_count(course) == 0
+
+
+async def test_who_leaves_leaves_nothing_behind(start: Start, user: str, course: str):
+    network = Network()
+    service = await start(network)
+    client = Connection(service, ticket(user, [course]))
+    client.send("subscribe", topic=course)
+    await client.wait_for("subscribed", 2)
+    await client.leave()
+    assert (len(service.clients), service.hub.topics()) == (0, [])
+    await eventually(lambda: not network.members(course.replace(":", ".")))
+
+
+async def test_progress_to_a_client_that_does_not_read_stays_small(start: Start, user: str, course: str):
+    service = await start(Network(), heartbeat_seconds=60)
+    client = Connection(service, ticket(user, [course]), capacity_bytes=2000)
+    client.send("subscribe", topic=course, since=0)
+    await client.wait_for("subscribed", 2)
+    client.outlet.pauseProducing()
+    for number in range(1000):
+        progress = make_parcel(None, topic=course, type_="upload-progress", videoId="v", progress=number)
+        await service.take([progress], [])
+    client.outlet.resumeProducing()
+    assert [f["data"]["progress"] for f in client.said("upload-progress")] == [999]
+    assert client.closed_with is None
+
+
+async def test_a_client_that_does_not_read_is_closed_with_4101(start: Start, user: str, course: str):
+    service = await start(Network())
+    client = Connection(service, ticket(user, [course]), capacity_bytes=2000)
+    other = Connection(service, ticket(user, [course]))
+    for each in (client, other):
+        each.send("subscribe", topic=course, since=0)
+        await each.wait_for("subscribed", 2)
+    client.outlet.pauseProducing()
+    for seq in range(1, 31):
+        await service.take([make_parcel(seq, topic=course)], [])
+    assert client.closed_with == 4101
+    assert client.said("closing")[0]["code"] == 4101
+    assert other.events(course.partition(":")[2]) == list(range(1, 31))
+
+
+async def test_the_ticket_of_a_silent_client_expires(start: Start, user: str):
+    service = await start(Network(), expiring_seconds=0.2)
+    soon = ticket(user, now_ms=service.now_ms() - 600_000 + 400)
+    client = Connection(service, soon)
+    await client.wait_for("expiring", seconds=2)
+    assert (await client.wait_for("closing", seconds=2))["code"] == 4002
+
+
+async def test_heartbeats_do_not_vouch_for_what_could_not_be_checked(start: Start, user: str, course: str):
+    service = await start(Network())
+    client = Connection(service, ticket(user, [course]))
+    client.send("subscribe", topic=course, since=0)
+    await client.wait_for("subscribed", 2)
+
+    async def fail(*_: object) -> None:
+        raise Unavailable
+
+    service.history.positions = fail
+    beats = len(client.said("heartbeat"))
+    beat = await client.wait_for("heartbeat", beats + 2)
+    assert beat["positions"] == {}
