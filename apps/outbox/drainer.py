@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 
 from django import db
 
+from apps.core import sql
 from apps.outbox import bridge as bridges
 from apps.outbox import delivery
 
@@ -47,7 +48,7 @@ class Drainer:
 
     def _deliver(self, topics: Collection[str]) -> set[str]:
         try:
-            db.connection.close_if_unusable_or_obsolete()
+            _connect()
             return delivery.deliver(topics, self._bridge())
         except bridges.BridgeError as error:
             log.warning("The broadcast service is away.", extra={"reason": str(error)})
@@ -58,6 +59,17 @@ class Drainer:
             log.exception("Events could not be delivered.")
         self._closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
         return set()
+
+
+def _connect() -> None:
+    """
+    Make sure of a connection that commits without waiting for the disk.
+
+    A crash of the database may then take back how far a topic was delivered, and it is delivered again from there.
+    """
+    db.connection.close_if_unusable_or_obsolete()
+    if db.connection.connection is None:
+        sql.execute("SET synchronous_commit TO off", [])
 
 
 Waker = Callable[[Collection[str]], None]

@@ -184,5 +184,8 @@ LOGGING = {
     "loggers": {
         "django.request": {"level": "CRITICAL"},  # the access log says it, once and with its ids
         "django.security.DisallowedHost": {"level": "ERROR"},
+        # A hint comes and goes with every save; what it led to is logged by the runner, with its operationIds.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }
