@@ -4,6 +4,7 @@ import itertools
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 from benchmarks.subjects import Request, Saver, Screen
 from demo.client import Api, Hear, Json, Listener
@@ -38,32 +39,65 @@ def _content(numbers: range, videos: int) -> list[Json]:
 
 
 class CourseHub:
-    """The product: its users, one course for each, and the courses that they share or that are large."""
+    """The product, with users and courses that are made when they are first needed."""
 
     name = "CourseHub"
 
     def __init__(self, url: str) -> None:
+        self._url = url
+        self.owner = _register(url)
+
+    @cached_property
+    def users(self) -> list[Api]:
+        """All users, the owner of the special courses first."""
         with ThreadPoolExecutor(2) as pool:
-            self.users = list(pool.map(lambda _: _register(url), range(USERS)))
-            self.own = list(pool.map(lambda user: Course(user, 4, 5), self.users))
-        owner = self.users[0]
-        self.shared, self.small, self.large = Course(owner, 20, 5), Course(owner, 1, 50), Course(owner, 100, 50)
-        self.mixed = Mixed(owner)
+            return [self.owner, *pool.map(lambda _: _register(self._url), range(1, USERS))]
+
+    @cached_property
+    def own(self) -> Course:
+        """The owner's usual course."""
+        return Course(self.owner, 4, 5)
+
+    @cached_property
+    def each_ones(self) -> list[Course]:
+        """One course for each user."""
+        return [self.own, *(Course(user, 4, 5) for user in self.users[1:])]
+
+    @cached_property
+    def shared(self) -> Course:
+        """A course that every user may edit."""
+        course = Course(self.owner, USERS, 5)
         for user in self.users[1:]:
             member = {"username": user.user["username"], "role": "editor"}
-            owner.done(owner.post(f"courses/{self.shared.id}/members/", member))
+            self.owner.done(self.owner.post(f"courses/{course.id}/members/", member))
+        return course
+
+    @cached_property
+    def small(self) -> Course:
+        """A course of 50 videos."""
+        return Course(self.owner, 1, 50)
+
+    @cached_property
+    def large(self) -> Course:
+        """A course of 5,000 videos."""
+        return Course(self.owner, 100, 50)
+
+    @cached_property
+    def mixed(self) -> "Mixed":
+        """The course for large saves."""
+        return Mixed(self.owner)
 
     def alone(self) -> list[Saver]:
-        """One user, who edits the titles of their course's chapters."""
-        return [self._titles(self.users[0], self.own[0], 0)]
+        """One user, who edits the title of a chapter of their course."""
+        return [_titles(self.owner, self.own, 0)]
 
     def apart(self) -> list[Saver]:
         """Each user on their own course."""
-        return [self._titles(user, course, 0) for user, course in zip(self.users, self.own, strict=True)]
+        return [_titles(user, course, 0) for user, course in zip(self.users, self.each_ones, strict=True)]
 
     def together(self) -> list[Saver]:
         """Each user on a chapter of the one course that they share, with everyone listening."""
-        return [self._titles(user, self.shared, number) for number, user in enumerate(self.users)]
+        return [_titles(user, self.shared, number) for number, user in enumerate(self.users)]
 
     def titles(self, course: Course) -> Saver:
         """One user who edits the titles of videos."""
@@ -83,7 +117,7 @@ class CourseHub:
 
     def replenish(self, course: Course, number: int) -> None:
         """Put as many new videos into the first chapter as were deleted from it, so that every round finds the same."""
-        owner, chapter = self.users[0], course.chapters[0]
+        owner, chapter = self.owner, course.chapters[0]
         changes = [{"action": "video.create", "chapterId": chapter, "title": f"New {n}"} for n in range(number)]
         owner.done(owner.post(f"courses/{course.id}/save/", {"changes": changes}))
         videos = owner.get(f"courses/{course.id}/outline/").data["chapters"][0]["videos"]
@@ -93,12 +127,8 @@ class CourseHub:
         """One user who saves so many mixed changes at once."""
         return self._saver(self.mixed.course, "batch-operation-complete", lambda _: self.mixed.request(size))
 
-    def _titles(self, user: Api, course: Course, chapter: int) -> Saver:
-        path = f"chapters/{course.chapters[chapter]}/"
-        return _saver(user, course, "chapter-update-complete", lambda n: ("PATCH", path, _title(n)))
-
     def _saver(self, course: Course, shown_by: str, request: Callable[[int], Request]) -> Saver:
-        return _saver(self.users[0], course, shown_by, request)
+        return _saver(self.owner, course, shown_by, request)
 
 
 class Mixed:
@@ -160,6 +190,11 @@ def _register(url: str) -> Api:
 
 def _title(number: int) -> Json:
     return {"title": f"A title of about forty characters, {number:05}"}
+
+
+def _titles(user: Api, course: Course, chapter: int) -> Saver:
+    path = f"chapters/{course.chapters[chapter]}/"
+    return _saver(user, course, "chapter-update-complete", lambda n: ("PATCH", path, _title(n)))
 
 
 def _saver(user: Api, course: Course, shown_by: str, request: Callable[[int], Request]) -> Saver:

@@ -1,9 +1,11 @@
 """The report: one table for each scenario, CourseHub beside the floor, ratios before absolutes."""
 
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import scenarios, stages
@@ -14,15 +16,68 @@ from benchmarks.product import CourseHub
 RESULTS = Path(__file__).parent / "results"
 
 
-def markdown(figures: Figures, rounds: int, seconds: float) -> str:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run was made. ``loads`` are the machine's load averages at its beginning and end."""
+
+    rounds: int
+    seconds: float
+    loads: tuple[float, float]
+
+
+def markdown(figures: Figures, run: Run) -> str:
     """Write a run as Markdown."""
-    head = [
-        f"Python {platform.python_version()}, two cores; medians of {rounds} rounds, everything in turn within each, "
-        f"{seconds:.0f} s in all. Times are in ms from sending the request to the event on the screen.",
-        "",
-    ]
-    tables = [_table(scenario, series, figures) for scenario, series in figures.scenarios().items()]
-    return "\n".join([*head, *(line for table in tables for line in table)])
+    cores = _CORES.get(os.cpu_count() or 0, f"{os.cpu_count()} cores")
+    before, after = run.loads
+    head = (
+        f"Python {platform.python_version()}, {cores}, load average {before:.1f} at the beginning and {after:.1f} at the "
+        f"end; {run.rounds} rounds in {run.seconds:.0f} s, everything in turn within each. Figures are medians of the "
+        "rounds, ratios medians of the rounds' ratios. Times run from sending the request to the event on the screen."
+    )
+    tables = [_aims(figures), *(_table(name, series, figures) for name, series in figures.scenarios().items())]
+    return "\n".join([head, "", *(line for table in tables for line in table)])
+
+
+_CORES = {1: "one core", 2: "two cores", 4: "four cores"}
+
+
+def _aims(figures: Figures) -> Iterator[str]:
+    lines = [line for aim in AIMS if (line := aim.line(figures))]
+    if lines:
+        yield from ("### Aims", "", "| | aim | measured | |", "|---|---:|---:|---|", *lines, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a figure should stay under; with ``base``, its ratio to that subject's."""
+
+    name: str
+    limit: float
+    scenario: str
+    figure: str
+    subject: str = CourseHub.name
+    base: str | None = None
+
+    def line(self, figures: Figures) -> str | None:
+        """Write the aim as a row; None: it was not measured."""
+        series = figures.find(self.scenario, self.figure, self.subject)
+        if series is None:
+            return None
+        ratio = figures.ratio(self.scenario, self.figure, self.subject, self.base) if self.base else None
+        value, unit = (series.value, series.unit) if ratio is None else (ratio, "×")
+        verdict = "met" if value < self.limit else "missed"
+        return f"| {self.name} | < {self.limit:,g} {unit} | {value:,.2f} {unit} | {verdict} |"
+
+
+AIMS = (
+    Aim("one user, p50", 10, scenarios.ALONE, "p50"),
+    Aim("one user, p99", 30, scenarios.ALONE, "p99"),
+    Aim("1,000 changes", 1000, scenarios.BATCHES, "1,000 changes"),
+    *(
+        Aim(f"{edit} among 5,000 videos", 1.3, scenarios.SIZES, f"{edit} p50", scenarios.LARGE, scenarios.SMALL)
+        for edit in ("title", "move", "deletion")
+    ),
+)
 
 
 def _table(scenario: str, series: list[Series], figures: Figures) -> Iterator[str]:
@@ -32,6 +87,8 @@ def _table(scenario: str, series: list[Series], figures: Figures) -> Iterator[st
         yield from _single(series)
     elif scenario == scenarios.SIZES:
         yield from _compared(scenario, series, figures, scenarios.LARGE, scenarios.SMALL)
+    elif scenario.startswith(scenarios.POOLS):
+        yield from _compared(scenario, series, figures, scenarios.THREADS, scenarios.PREFORK)
     else:
         yield from _compared(scenario, series, figures, CourseHub.name, Floor.name)
     yield ""

@@ -7,7 +7,7 @@ from benchmarks import load, stages, usage
 from benchmarks.figures import Figures
 from benchmarks.floor.subject import Floor
 from benchmarks.product import CourseHub
-from benchmarks.stack import Bench
+from benchmarks.stack import OTHER_POOL, Bench
 from benchmarks.subjects import Saver
 
 ALONE, APART, TOGETHER = "one user", "20 users on 20 courses, each once a second", "20 users on one course, likewise"
@@ -110,6 +110,22 @@ def _alternately(savers: dict[str, Saver], times: int, round_: int) -> dict[str,
     return heard
 
 
+def pools(bench: Bench, figures: Figures, round_: int, effort: Effort) -> None:
+    """Measure CourseHub with Celery's two pools: processes, and threads in one process."""
+    for name in ("worker", OTHER_POOL)[:: 1 if round_ % 2 else -1]:
+        with bench.only_worker(name):
+            subject = PREFORK if name == "worker" else THREADS
+            with load.at_work(bench.product.alone()) as (saver,):
+                load.one_by_one(saver, effort.saves // 3)
+                figures.note_times(f"{POOLS}: {ALONE}", subject, load.one_by_one(saver, effort.saves))
+            with load.at_work(bench.product.apart()) as users:
+                samples, rate = load.flat_out(users, effort.seconds)
+            figures.note(f"{POOLS}: {FLAT_OUT}", "saves a second", subject, rate, "/s")
+            figures.note_times(f"{POOLS}: {FLAT_OUT}", subject, samples)
+            memory_bytes = usage.of_parts(bench.stack)[name].memory_bytes
+            figures.note(f"{POOLS}: {FLAT_OUT}", "worker's memory", subject, memory_bytes / 1e6, "MB")
+
+
 def memory(bench: Bench, figures: Figures) -> None:
     """Note how much memory each part has by now."""
     measured = usage.of_parts(bench.stack)
@@ -117,6 +133,8 @@ def memory(bench: Bench, figures: Figures) -> None:
         subject = Floor.name if name.startswith("floor") else CourseHub.name
         figures.note(MEMORY, name.removeprefix("floor-"), subject, used.memory_bytes / 1e6, "MB")
 
+
+POOLS, PREFORK, THREADS = "Celery's pools", "processes", "threads"
 
 ROUND = (one_user, many_users, flat_out, many_changes, sizes)
 """What makes a round; `memory` comes once, at the end."""

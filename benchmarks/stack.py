@@ -1,7 +1,6 @@
 """The stack for the benchmarks: CourseHub as ``make run`` starts it, and the floor beside it on the same services."""
 
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,20 @@ class Bench:
     def subjects(self) -> tuple[CourseHub, Floor]:
         """What is measured side by side."""
         return self.product, self.floor
+
+    @contextmanager
+    def only_worker(self, name: str) -> Iterator[None]:
+        """Have this worker do the work, and afterwards the usual one again."""
+        if name == "worker":
+            yield
+            return
+        self.stack.runners["worker"].stop()
+        self.stack.restart(name)
+        try:
+            yield
+        finally:
+            self.stack.runners[name].stop()
+            self.stack.restart("worker")
 
     def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
         """Connect to the database, for what only it can tell."""
@@ -83,10 +96,9 @@ def _procfile(folder: Path) -> Path:
 
 
 def warm_up(bench: Bench) -> None:
-    """Use every way a few times, so that connections are open and code is loaded."""
+    """Save so often that connections are open, code is loaded, and statements are prepared."""
     for subject in bench.subjects:
-        for saver in subject.apart():
-            for _ in range(3):
-                saver.save()
-            saver.close()
-    time.sleep(1)
+        (saver,) = subject.alone()
+        for _ in range(30):
+            saver.save()
+        saver.close()
