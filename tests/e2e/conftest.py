@@ -31,6 +31,24 @@ def cast(site: Site) -> Cast:
     return Cast.of(site)
 
 
+@pytest.fixture(scope="session")
+def fragile() -> Iterator[Site]:
+    """Another CourseHub, for tests that kill its parts and bring them back."""
+    with running() as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def fragile_people(fragile: Site) -> Cast:
+    return Cast.of(fragile)
+
+
+@pytest.fixture
+def fragile_cast(fragile_people: Cast) -> Cast:
+    """Its users on new connections: the old ones may have died with the API."""
+    return fragile_people.again()
+
+
 @pytest.fixture
 def owner(cast: Cast) -> Api:
     return cast.owner

@@ -10,30 +10,12 @@ import pytest
 from demo.client import Api, Json
 from tests.support.editing import random_changes
 from tests.support.resuming import ResumingListener, until_taken
-from tests.support.stack import Cast, Course, Site, all_events, eventually, running
+from tests.support.stack import Cast, Course, Site, all_events, eventually
 
 PARTS = ["worker", "relay", "broadcast", "valkey", "postgres", "api"]
 NEEDED_TO_ANSWER = ["postgres", "api"]
 SAVES = 24
 """How many saves there are around a kill; a quarter of them is answered before it."""
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    """A CourseHub of this file's own: its parts get killed."""
-    with running() as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
-def people(site: Site) -> Cast:
-    return Cast.of(site)
-
-
-@pytest.fixture
-def cast(people: Cast) -> Cast:
-    """The same people on new connections: the old ones may have died with the API."""
-    return Cast(people.owner.again(), people.editor.again(), people.viewer.again(), people.stranger.again())
 
 
 class Savers:
@@ -71,6 +53,16 @@ class Savers:
         body |= {"operationId": f"{self._course.id}-{operation_id}", "atomic": rng.random() < 0.2}
         taken = until_taken(lambda: user.post(f"{self._course.path}save/", body))
         self.taken.append((user, taken["operationId"]))
+
+
+@pytest.fixture
+def site(fragile: Site) -> Site:
+    return fragile
+
+
+@pytest.fixture
+def cast(fragile_cast: Cast) -> Cast:
+    return fragile_cast
 
 
 @pytest.fixture

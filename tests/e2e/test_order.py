@@ -10,7 +10,7 @@ import pytest
 from demo.client import Api, Json
 from tests.support.editing import random_changes
 from tests.support.replay import replay
-from tests.support.stack import Audience, Cast, Course, Listen, Site
+from tests.support.stack import Audience, Cast, Course, Listen, Site, all_events
 
 PAIRS = 1_000
 SAVES_EACH = 25
@@ -111,20 +111,9 @@ def test_random_saves_of_many_people_on_shared_courses(
 
 
 def _each_ended_once(operations: list[Json], cast: Cast, courses: list[Course]) -> None:
-    topics = [course.topic for course in courses] + [f"user:{user.user['id']}" for user in cast.members]
-    events = [event for topic in topics for event in everything(cast, topic)]
+    topics = [(cast.owner, course.topic) for course in courses]
+    topics += [(user, f"user:{user.user['id']}") for user in cast.members]
+    events = [event for reader, topic in topics for event in all_events(reader, topic)]
     ended = Counter(event["operationId"] for event in events if event["type"] == "batch-operation-complete")
     batches = [operation for operation in operations if operation["expected"] > 1 or operation["kind"] == "save"]
     assert batches and {ended[operation["operationId"]] for operation in batches} == {1}
-
-
-def everything(cast: Cast, topic: str) -> list[Json]:
-    """All durable events of a topic, over REST; without a gap."""
-    reader = next(user for user in cast.members if topic in (f"user:{user.user['id']}",) or topic.startswith("course:"))
-    events: list[Json] = []
-    after: int | None = 0
-    while after is not None:
-        page = reader.get(f"topics/{topic}/events/?after={after}&limit=200").body
-        events, after = events + page["data"], page["next"]
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-    return events

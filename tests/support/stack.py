@@ -84,6 +84,10 @@ class Cast:
         """Sign everyone up."""
         return cls(*(site.new_user(name) for name in ("owner", "editor", "viewer", "stranger")))
 
+    def again(self) -> "Cast":
+        """The same people, on connections of their own."""
+        return Cast(self.owner.again(), self.editor.again(), self.viewer.again(), self.stranger.again())
+
     @property
     def members(self) -> list[Api]:
         """Those who have access to a new course."""
