@@ -166,7 +166,6 @@ def test_a_crash_in_an_atomic_request_takes_all_of_it_and_nothing_else(owner: Us
     assert "note-complete" not in [event["type"] for event in events_of(COURSE) if event["operationId"] == "op"]
 
 
-@pytest.mark.xfail(strict=True, reason="every step of the group has an operation-failed of its own")
 def test_a_crash_in_an_atomic_request_is_told_once(owner: User, notes: Notes) -> None:
     ask(owner, "succeed", "crash", "succeed", atomic=True)
     runner.run_lane(LANE)
@@ -257,7 +256,6 @@ def test_steps_whose_hint_was_lost_are_run_by_the_relay(owner: User, notes: Note
     assert outcomes("b") == {"1": "succeeded"}
 
 
-@pytest.mark.xfail(strict=True, reason="what one lane raises ends the chore, and it is the first lane again next time")
 def test_a_lane_that_cannot_be_run_does_not_keep_the_relay_from_the_others(owner: User, notes: Notes) -> None:
     ask(owner, "lose", key="stuck", lane=OTHER_LANE)
     ask(owner, "succeed", key="fine")

@@ -93,7 +93,6 @@ def test_the_next_sweeps_look_only_at_what_was_touched_lately(bridge: MemoryBrid
     assert (bridge.seqs(COURSE), bridge.seqs(OTHER)) == ([], [1])
 
 
-@pytest.mark.xfail(strict=True, reason="every sweep of recent topics puts the full one off for another five minutes")
 def test_every_five_minutes_a_sweep_looks_at_everything_however_often_it_runs(
     bridge: MemoryBridge, clock: Clock
 ) -> None:
