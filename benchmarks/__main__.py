@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -31,7 +32,7 @@ def main() -> int:
         console.print(f"There is nothing to measure: {error}", markup=False)
         return 2
     text = report.markdown(figures, run)
-    path = report.save(figures, text)
+    path = report.save(figures, text, options.results)
     console.print(Markdown(text) if console.is_terminal else text, markup=False, highlight=False, soft_wrap=True)
     console.print(f"Kept in {path.parent.name}/{path.name}, and the figures of every round beside it.")
     return 0
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="do less in each round")
     names = [scenario.__name__ for scenario in scenarios.ROUND]
     parser.add_argument("--only", nargs="+", choices=names, help="leave the other scenarios out")
+    parser.add_argument("--results", type=Path, default=report.RESULTS, help="where to keep the figures")
     parser.add_argument("--pools", action="store_true", help="compare Celery's pools, and nothing else")
     return parser
 

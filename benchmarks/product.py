@@ -125,6 +125,7 @@ class CourseHub:
 
     def batches(self, size: int) -> Saver:
         """One user who saves so many mixed changes at once."""
+        self.mixed.replenish()
         return self._saver(self.mixed.course, "batch-operation-complete", lambda _: self.mixed.request(size))
 
     def _saver(self, course: Course, shown_by: str, request: Callable[[int], Request]) -> Saver:
@@ -136,12 +137,20 @@ class Mixed:
 
     def __init__(self, owner: Api) -> None:
         self._owner, self.course = owner, Course(owner, 100, 25)
+        chapters, videos = self.course.chapters, self.course.videos
         self._numbers = itertools.count()
+        self._kept = {video for inside in videos[:60] for video in inside}
+        self._videos, self._chapters = itertools.cycle(sorted(self._kept)), itertools.cycle(chapters[:60])
+        self._spare = [video for inside in videos[60:90] for video in inside]
         # The last chapters' lists are only ever reordered: a reorder has to name exactly what is there.
-        self._quiet = list(zip(self.course.chapters[90:], self.course.videos[90:], strict=True))
-        self._videos = itertools.cycle(itertools.chain(*self.course.videos[:80]))
-        self._chapters = itertools.cycle(self.course.chapters[:80])
-        self._spare = [video for videos in self.course.videos[80:90] for video in videos]
+        self._quiet = list(zip(chapters[90:], videos[90:], strict=True))
+
+    def replenish(self) -> None:
+        """Take what saves have created into what saves will delete."""
+        outline = self._owner.get(f"courses/{self.course.id}/outline/").data
+        there = [video["id"] for chapter in outline["chapters"][:60] for video in chapter["videos"]]
+        spare = set(self._spare)
+        self._spare += [video for video in there if video not in self._kept and video not in spare]
 
     def request(self, size: int) -> Request:
         """Make a save of so many changes."""
@@ -149,8 +158,9 @@ class Mixed:
 
     def _change(self, place: int) -> Json:
         number = next(self._numbers)
-        make = self._KINDS[place % len(self._KINDS)] if place % 50 != 49 else Mixed._reorder
-        return make(self, number)
+        if place % 50 == 49:
+            return self._reorder(number)
+        return self._KINDS[place % len(self._KINDS)](self, number)
 
     def _rename_video(self, number: int) -> Json:
         return {"action": "video.update", "videoId": next(self._videos), **_title(number)}
@@ -167,6 +177,9 @@ class Mixed:
     def _create(self, number: int) -> Json:
         return {"action": "video.create", "chapterId": next(self._chapters), **_title(number)}
 
+    def _delete(self, _number: int) -> Json:
+        return {"action": "video.delete", "videoId": self._spare.pop(0)}
+
     def _edit_course(self, number: int) -> Json:
         return {"action": "course.update", "description": f"Edition {number}"}
 
@@ -180,7 +193,7 @@ class Mixed:
 
     _KINDS = (
         *(_rename_video, _rename_file, _rename_chapter, _move, _create),
-        *(_rename_video, _edit_course, _rename_chapter, _move, _rename_video),
+        *(_delete, _edit_course, _rename_chapter, _move, _rename_video),
     )
 
 

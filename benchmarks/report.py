@@ -30,7 +30,7 @@ def markdown(figures: Figures, run: Run) -> str:
     cores = _CORES.get(os.cpu_count() or 0, f"{os.cpu_count()} cores")
     before, after = run.loads
     head = (
-        f"Python {platform.python_version()}, {cores}, load average {before:.1f} at the beginning and {after:.1f} at the "
+        f"Python {platform.python_version()}, {cores}, load average {before:.1f} at first and {after:.1f} at the "
         f"end; {run.rounds} rounds in {run.seconds:.0f} s, everything in turn within each. Figures are medians of the "
         "rounds, ratios medians of the rounds' ratios. Times run from sending the request to the event on the screen."
     )
@@ -117,11 +117,11 @@ def _shown(series: Series | None) -> str:
     return f"{series.value:.2f}" if series.value < 10 else f"{series.value:,.1f}"
 
 
-def save(figures: Figures, text: str) -> Path:
+def save(figures: Figures, text: str, folder: Path = RESULTS) -> Path:
     """Keep a run's figures and its report; returns the report's path."""
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     name = time.strftime("%Y-%m-%dT%H-%M-%S")
-    (RESULTS / f"{name}.json").write_text(json.dumps(figures.as_json(), indent=1))
-    path = RESULTS / f"{name}.md"
+    (folder / f"{name}.json").write_text(json.dumps(figures.as_json(), indent=1))
+    path = folder / f"{name}.md"
     path.write_text(text)
     return path

@@ -37,13 +37,14 @@ def note(bench: Bench, figures: Figures, samples: Sequence[Sample]) -> None:
         rows = connection.execute(_COMMITS, [list(by_id)]).fetchall()
     stages: dict[str, list[float]] = {}
     for key, stored, begun, done in rows:
-        for name, seconds in _divide(by_id[str(key)], float(stored), float(begun) + _CUT_SECONDS, float(done)).items():
+        for name, seconds in divide(by_id[str(key)], float(stored), float(begun) + _CUT_SECONDS, float(done)).items():
             stages.setdefault(name, []).append(seconds)
     for name, times in stages.items():
         figures.note(SCENARIO, name, bench.product.name, percentile(times, 50) * 1000)
 
 
-def _divide(sample: Sample, stored: float, begun: float, done: float) -> dict[str, float]:
+def divide(sample: Sample, stored: float, begun: float, done: float) -> dict[str, float]:
+    """Divide a save by when its steps were committed, a worker had begun, and its event was committed."""
     return {
         "request: sent → steps committed": stored - sample.sent_at,
         "queue: → a worker has begun (hint, broker, lane, load)": begun - stored,
@@ -71,12 +72,16 @@ _SAMPLE = re.compile(r"^(\w+_(?:sum|count))(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
 def histograms(bench: Bench) -> dict[str, float]:
-    """Read the sums and counts of the parts' histograms; of the API's requests only those that edit chapters."""
+    """Read the sums and counts of the parts' histograms; of the API's requests only those that edit."""
+    return sums(_metrics(bench.stack.api_url)) | sums(_metrics(bench.stack.env["BROADCAST_URL"]))
+
+
+def sums(text: str) -> dict[str, float]:
+    """Find the sums and counts in Prometheus' text format, over all labels but for the method."""
     values: dict[str, float] = {}
-    for url in (bench.stack.api_url, bench.stack.env["BROADCAST_URL"]):
-        for name, labels, value in _SAMPLE.findall(_metrics(url)):
-            if not labels or 'method="PATCH"' in labels:
-                values[name] = values.get(name, 0.0) + float(value)
+    for name, labels, value in _SAMPLE.findall(text):
+        if "method=" not in labels or 'method="PATCH"' in labels:
+            values[name] = values.get(name, 0.0) + float(value)
     return values
 
 
