@@ -7,7 +7,7 @@ already: the change queues up behind the creation.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -29,7 +29,7 @@ class Found(Generic[Row]):
     """
     Something to be changed, and the course it is in.
 
-    ``row`` and ``course`` are None while they are still being created by the same user.
+    ``row`` is None while it is still being created by the same user; ``course`` too, and where only its id is needed.
     """
 
     course_id: UUID
@@ -126,33 +126,39 @@ def changeable_course(user: User, course_id: UUID, action: str) -> Found[Course]
         if operations.pending_creation(user, course_id) is None:
             raise NotFound("There is no such course.")
         return Found(course_id, None, None)
-    if course.deleted_at and action != "course.restore":
-        raise Gone("This course is deleted.")
-    if not outline.may(course.role, action):  # type: ignore[attr-defined]
-        raise PermissionDenied
+    _check(course, action)
     return Found(course_id, course, course)
 
 
 def changeable_chapter(user: User, chapter_id: UUID, action: str) -> Found[Chapter]:
     """Find a chapter that the user may change; errors as for a course."""
-    return _changeable(user, _first(Chapter.objects.raw(_CHAPTER, [chapter_id])), chapter_id, action)
+    return _changeable(user, _first(Chapter.objects.raw(_CHAPTER, [user.pk, chapter_id])), chapter_id, action)
 
 
 def changeable_video(user: User, video_id: UUID, action: str) -> Found[Video]:
     """Find a video that the user may change; errors as for a course."""
-    return _changeable(user, _first(Video.objects.raw(_VIDEO, [video_id])), video_id, action)
+    return _changeable(user, _first(Video.objects.raw(_VIDEO, [user.pk, video_id])), video_id, action)
 
 
 def _changeable(user: User, row: Row | None, id_: UUID, action: str) -> Found[Row]:
-    if row is not None:
-        course_id: UUID = row.course_id  # type: ignore[attr-defined]
-    else:
+    if row is None:
         lane = operations.pending_creation(user, id_)
         if lane is None:
             raise NotFound
         course_id = UUID(topics.parse(lane).id)
-    course = changeable_course(user, course_id, action)
-    return Found(course_id, course.course, row)
+        return Found(course_id, changeable_course(user, course_id, action).course, None)
+    _check(row, action)
+    return Found(row.course_id, None, row)  # type: ignore[attr-defined]
+
+
+def _check(row: Any, action: str) -> None:
+    """Check a row that brings its reader's role in its course, and when that course was deleted."""
+    if row.role is None:
+        raise NotFound
+    if row.course_deleted_at and action != "course.restore":
+        raise Gone("This course is deleted.")
+    if not outline.may(row.role, action):
+        raise PermissionDenied
 
 
 def _first(rows: "RawQuerySet[Row]") -> Row | None:
@@ -160,9 +166,15 @@ def _first(rows: "RawQuerySet[Row]") -> Row | None:
 
 
 _COURSE_WITH_ROLE = """
-    SELECT course.*, membership.role FROM courses_course course
+    SELECT course.*, membership.role, course.deleted_at AS course_deleted_at FROM courses_course course
     JOIN courses_membership membership ON membership.course_id = course.id
     WHERE membership.user_id = %s AND course.id = %s
 """
-_CHAPTER = "SELECT * FROM courses_chapter WHERE id = %s"
-_VIDEO = "SELECT * FROM courses_video WHERE id = %s"
+_ITEM_WITH_ROLE = """
+    SELECT item.*, membership.role, course.deleted_at AS course_deleted_at FROM {table} item
+    JOIN courses_course course ON course.id = item.course_id
+    LEFT JOIN courses_membership membership ON membership.course_id = item.course_id AND membership.user_id = %s
+    WHERE item.id = %s
+"""
+_CHAPTER = _ITEM_WITH_ROLE.format(table="courses_chapter")
+_VIDEO = _ITEM_WITH_ROLE.format(table="courses_video")

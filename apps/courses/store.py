@@ -58,9 +58,8 @@ def needs_of(changes: Iterable[Change]) -> Needs:
 
 def load(course_id: UUID, needs: Needs) -> Outline:
     """Lock a course and load what is needed of it."""
-    outline = Outline(_load_course(course_id))
+    outline = _load_course(course_id, needs)
     if outline.course:
-        outline.members = _load_members(course_id, needs)
         outline.videos = _load_videos(course_id, needs.videos)
         outline.chapters = _load_chapters(course_id, needs.chapters)
         listed = needs.listed_chapters | {
@@ -73,19 +72,15 @@ def load(course_id: UUID, needs: Needs) -> Outline:
     return outline
 
 
-def _load_course(course_id: UUID) -> CourseRow | None:
-    found = sql.rows(_LOAD_COURSE, [course_id])
-    if not found:
-        return None
-    owner_id, title, description, price, *rest = found[0]
-    return CourseRow(
-        str(course_id), str(owner_id), title, description, None if price is None else f"{price:.2f}", *rest
-    )
-
-
-def _load_members(course_id: UUID, needs: Needs) -> dict[str, str]:
+def _load_course(course_id: UUID, needs: Needs) -> Outline:
     wanted = None if needs.all_members else _ids(needs.users)
-    return {str(user): role for user, role in sql.rows(_LOAD_MEMBERS, [course_id, wanted, wanted])}
+    found = sql.rows(_LOAD_COURSE, [wanted, wanted, course_id])
+    if not found:
+        return Outline(None)
+    members, owner_id, title, description, price, *rest = found[0]
+    shown = None if price is None else f"{price:.2f}"
+    course = CourseRow(str(course_id), str(owner_id), title, description, shown, *rest)
+    return Outline(course, dict(members))
 
 
 def _load_chapters(course_id: UUID, wanted: set[str]) -> dict[str, ChapterRow]:
@@ -230,12 +225,13 @@ def _ids(texts: Iterable[str]) -> list[UUID]:
 
 
 _LOAD_COURSE = """
-    SELECT owner_id, title, description, price, currency, version, created_at, updated_at, deleted_at
-    FROM courses_course WHERE id = %s FOR NO KEY UPDATE
-"""
-_LOAD_MEMBERS = """
-    SELECT user_id, role FROM courses_membership
-    WHERE course_id = %s AND (%s::uuid[] IS NULL OR user_id = ANY(%s::uuid[]))
+    SELECT
+        ARRAY(
+            SELECT ARRAY[user_id::text, role] FROM courses_membership
+            WHERE course_id = course.id AND (%s::uuid[] IS NULL OR user_id = ANY(%s::uuid[]))
+        ),
+        owner_id, title, description, price, currency, version, created_at, updated_at, deleted_at
+    FROM courses_course course WHERE id = %s FOR NO KEY UPDATE
 """
 _LOAD_CHAPTERS = """
     SELECT id, title, version, created_at, updated_at FROM courses_chapter WHERE course_id = %s AND id = ANY(%s)

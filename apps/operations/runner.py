@@ -67,12 +67,11 @@ def _oldest_pending(lane: str) -> list[Step]:
 
 
 def _attach_operations(steps: Sequence[Step]) -> None:
-    """Give each step its operation, and each operation its user."""
+    """Give each step its operation, and each operation its user, of whom only id and is_active are loaded."""
     ids = {step.operation_id for step in steps}
     operations = {row.pk: row for row in Operation.objects.raw(_OPERATIONS, [list(ids)])}
-    users = {row.pk: row for row in User.objects.raw(_USERS, [list({row.user_id for row in operations.values()})])}
     for operation in operations.values():
-        operation.user = users[operation.user_id]
+        operation.user = User(id=operation.user_id, is_active=operation.by_active_user)  # type: ignore[attr-defined]
     for step in steps:
         step.operation = operations[step.operation_id]
 
@@ -81,8 +80,11 @@ _PENDING = """
     SELECT * FROM operations_step WHERE lane = %s AND status = 'pending' {more}
     ORDER BY id LIMIT %s FOR NO KEY UPDATE
 """
-_OPERATIONS = "SELECT * FROM operations_operation WHERE id = ANY(%s)"
-_USERS = "SELECT id, is_active FROM accounts_user WHERE id = ANY(%s)"
+_OPERATIONS = """
+    SELECT operation.*, owner.is_active AS by_active_user
+    FROM operations_operation operation JOIN accounts_user owner ON owner.id = operation.user_id
+    WHERE operation.id = ANY(%s)
+"""
 
 
 def _run(lane: str, steps: Sequence[Step], run: "Way") -> None:

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from apps.accounts.models import User
 from apps.core import clock, errors, ids, logs, sql
 from apps.operations import hints, lanes
-from apps.operations.models import Operation, Request, Step
+from apps.operations.models import Operation, Request, Status, Step
 from broadcast.contracts import topics
 
 SAVE = "save"
@@ -116,7 +116,6 @@ def once(user: User, identity: Identity, digest: str, take: Callable[[], Accepte
         raise
 
 
-@transaction.atomic
 def submit(user: User, identity: Identity, digest: str, plan: Plan) -> Accepted:
     """
     Store a request's steps. They run soon, in the order of submission within each lane.
@@ -125,20 +124,26 @@ def submit(user: User, identity: Identity, digest: str, plan: Plan) -> Accepted:
         errors.IdempotencyMismatch: the request's or a step's key was used with another body, or ``expect`` differs.
         errors.Conflict: the operation ended, or it expects fewer steps.
     """
-    now = clock.now()
     key = identity.key_for(user)
     logs.add(operationId=key)
-    operation, is_new = _open(user, key, identity, plan, now)
-    if not is_new:
-        request = operation.requests.filter(key=identity.request_key).first()
-        if request:
-            return _first_answer(request, key, digest)
-        _join(operation, identity, plan, now)
-    names = {step.lane for step in plan.steps}
-    lanes.queue_up(sorted(names))
-    _store(operation, identity.request_key, digest, plan, now)
-    transaction.on_commit(lambda: hints.send(names))
+    request = _Request(identity, digest, plan, clock.now(), sorted({step.lane for step in plan.steps}))
+    if not _begin(user, key, request):
+        first_answer = _join(user, key, request)
+        if first_answer:
+            return first_answer
+    transaction.on_commit(lambda: hints.send(request.lanes))
     return Accepted(key, plan.data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request on its way into the database."""
+
+    identity: Identity
+    digest: str
+    plan: Plan
+    now: datetime
+    lanes: Sequence[str]
 
 
 def _first_answer(request: Request, operation_key: str, digest: str) -> Accepted:
@@ -147,48 +152,51 @@ def _first_answer(request: Request, operation_key: str, digest: str) -> Accepted
     return Accepted(operation_key, request.answer)
 
 
-def _open(user: User, key: str, identity: Identity, plan: Plan, now: datetime) -> tuple[Operation, bool]:
-    """Make the operation, or find and lock it; says which."""
-    expected = identity.expect or len(plan.steps)
+def _begin(user: User, key: str, request: _Request) -> bool:
+    """
+    Make the operation, with its request and steps, by a single statement; False: there is one of this key.
+
+    The statement takes the lanes first of all, so the steps get their ids while it holds them (see `lanes.queue_up`).
+    """
+    plan, now = request.plan, request.now
+    expected = request.identity.expect or len(plan.steps)
     if len(plan.steps) > expected:
         raise errors.Conflict("These are more steps than the operation expects.", expected=expected)
-    operation = Operation(
-        user=user,
-        key=key,
-        kind=plan.kind,
-        is_batch=plan.is_batch or expected > 1,
-        expected=expected,
-        registered=len(plan.steps),
-        topic=_topic(user, {step.topic for step in plan.steps}),
-        created_at=now,
-        last_request_at=now,
-    )
-    if _insert_if_new(operation):
-        return operation, True
-    found = Operation.objects.select_for_update(no_key=True).get(user=user, key=key)
-    return found, False
+    named = [ids.new_id(), user.pk, key, plan.kind, Status.PENDING]
+    counted = [plan.is_batch or expected > 1, expected, len(plan.steps)]
+    topic = _topic(user, {step.topic for step in plan.steps})
+    return bool(sql.rows(_BEGIN, [request.lanes, *named, *counted, topic, now, now, *_contents(request)]))
 
 
-def _insert_if_new(operation: Operation) -> bool:
-    """Insert it unless its key is taken. Django's ``ignore_conflicts`` would not say which it was."""
-    o = operation
-    owner = [o.id, o.user_id, o.key, o.kind, o.status]
-    counts = [o.is_batch, o.expected, o.registered]
-    return bool(sql.rows(_OPEN, [*owner, *counts, o.topic, o.created_at, o.last_request_at]))
+@transaction.atomic
+def _join(user: User, key: str, request: _Request) -> Accepted | None:
+    """Add a further request to an operation that is under way; if it is there already, give its first answer."""
+    lanes.queue_up(request.lanes)
+    operation = Operation.objects.select_for_update(no_key=True).get(user=user, key=key)
+    known = operation.requests.filter(key=request.identity.request_key).first()
+    if known:
+        return _first_answer(known, key, request.digest)
+    _expect_more(operation, request)
+    try:
+        sql.execute(_ADD, [operation.id, *_contents(request)])
+    except IntegrityError:
+        raise errors.IdempotencyMismatch("One of these stepIds was used before in this operation.") from None
+    return None
 
 
-def _join(operation: Operation, identity: Identity, plan: Plan, now: datetime) -> None:
-    """Add a further request's steps to an operation that is under way."""
+def _expect_more(operation: Operation, request: _Request) -> None:
+    """Have an operation expect a request's steps among those it expects, unless it does not."""
+    expect, steps = request.identity.expect, request.plan.steps
     if operation.finished_at:
         raise errors.Conflict("This operation has ended.", status=operation.status)
-    if identity.expect is not None and identity.expect != operation.expected:
+    if expect is not None and expect != operation.expected:
         raise errors.IdempotencyMismatch("Another request of this operation expects another number of steps.")
-    if operation.registered + len(plan.steps) > operation.expected:
+    if operation.registered + len(steps) > operation.expected:
         raise errors.Conflict("These are more steps than the operation expects.", expected=operation.expected)
-    operation.registered += len(plan.steps)
-    operation.is_batch = operation.is_batch or plan.is_batch
-    operation.topic = _topic(operation.user, {operation.topic, *(step.topic for step in plan.steps)})
-    operation.last_request_at = now
+    operation.registered += len(steps)
+    operation.is_batch = operation.is_batch or request.plan.is_batch
+    operation.topic = _topic(operation.user, {operation.topic, *(step.topic for step in steps)})
+    operation.last_request_at = request.now
     operation.save(update_fields=["registered", "is_batch", "topic", "last_request_at"])
 
 
@@ -197,14 +205,10 @@ def _topic(user: User, named: set[str]) -> str:
     return named.pop() if len(named) == 1 else topics.user(user.pk)
 
 
-def _store(operation: Operation, request_key: str, digest: str, plan: Plan, now: datetime) -> None:
-    """Insert the request and all its steps with one statement, the steps' ids in the order of the plan."""
-    request = [operation.id, request_key, digest, json.dumps(plan.data)]
-    steps = [operation.id, plan.atomic, now, *_columns(plan.steps, request_key)]
-    try:
-        sql.execute(_INSERT, [*request, *steps])
-    except IntegrityError:
-        raise errors.IdempotencyMismatch("One of these stepIds was used before in this operation.") from None
+def _contents(request: _Request) -> list[Any]:
+    """List the values of a request and its steps, as `_CONTENTS` wants them."""
+    key, plan = request.identity.request_key, request.plan
+    return [key, request.digest, json.dumps(plan.data), plan.atomic, request.now, *_columns(plan.steps, key)]
 
 
 def _columns(steps: Sequence[NewStep], request_key: str) -> list[list[Any]]:
@@ -232,22 +236,29 @@ def temp_ids(user: User, operation_key: str | None, names: set[str]) -> dict[str
     return {step.temp_id: step.creates for step in steps.order_by("id") if step.creates}
 
 
-_OPEN = """
-    INSERT INTO operations_operation (id, user_id, key, kind, status, is_batch, expected, registered, succeeded, failed,
-        topic, created_at, last_request_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s)
-    ON CONFLICT (user_id, key) DO NOTHING RETURNING id
-"""
-_INSERT = """
-    WITH request AS (
-        INSERT INTO operations_request (operation_id, key, fingerprint, answer) VALUES (%s, %s, %s, %s::jsonb)
-        RETURNING id
+_CONTENTS = """
+    request AS (
+        INSERT INTO operations_request (operation_id, key, fingerprint, answer)
+        SELECT id, %s, %s, %s::jsonb FROM operation RETURNING id, operation_id
+    ), steps AS (
+        INSERT INTO operations_step (operation_id, key, action, lane, topic, payload, subject, creates, temp_id,
+            atomic_group, status, created_at)
+        SELECT request.operation_id, step.key, action, lane, topic, payload::jsonb, subject::jsonb, creates, temp_id,
+            CASE WHEN %s THEN request.id END, 'pending', %s
+        FROM request, unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[],
+            %s::text[]) WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, place)
+        ORDER BY place
     )
-    INSERT INTO operations_step (operation_id, key, action, lane, topic, payload, subject, creates, temp_id,
-        atomic_group, status, created_at)
-    SELECT %s, step.key, action, lane, topic, payload::jsonb, subject::jsonb, creates, temp_id,
-        CASE WHEN %s THEN request.id END, 'pending', %s
-    FROM request, unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[])
-        WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, place)
-    ORDER BY place
 """
+_BEGIN = f"""
+    WITH lanes AS MATERIALIZED (
+        SELECT count(pg_advisory_xact_lock(hashtextextended(name, 2))) FROM unnest(%s::text[]) AS lane(name)
+    ), operation AS (
+        INSERT INTO operations_operation (id, user_id, key, kind, status, is_batch, expected, registered, succeeded,
+            failed, topic, created_at, last_request_at)
+        SELECT %s, %s, %s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s FROM lanes
+        ON CONFLICT (user_id, key) DO NOTHING RETURNING id
+    ), {_CONTENTS}
+    SELECT id FROM operation
+"""  # noqa: S608 (no values in it)
+_ADD = f"WITH operation AS (SELECT %s::uuid AS id), {_CONTENTS} SELECT 1"
