@@ -8,6 +8,7 @@ from broadcast import parcel
 from broadcast.history import History, Unavailable
 from broadcast.hub import Hub
 from broadcast.metrics import Metrics
+from broadcast.together import together
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,7 @@ class Healer:
 
     async def run(self) -> None:
         """Fill reported gaps until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._heal_reported())
-            tasks.create_task(self._look_at_fresh())
+        await together(self._heal_reported(), self._look_at_fresh())
 
     async def catch_up(self, topics: Iterable[str]) -> dict[str, int]:
         """

@@ -17,6 +17,8 @@ from channels_redis.pubsub import RedisPubSubChannelLayer  # type: ignore[import
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from broadcast.together import end, together
+
 log = logging.getLogger(__name__)
 
 Message = dict[str, Any]
@@ -108,7 +110,7 @@ class Node:
         self._sent = self._heard = 0
         self._silent_periods = 0
         self._broken = False
-        self._is_new = True
+        self._has_joined = False
 
     async def run(self) -> None:
         """Carry messages until cancelled."""
@@ -150,12 +152,10 @@ class Node:
         self._layer = layer = self._make_layer()
         try:
             self._channel = await layer.new_channel()
-            self._silent_periods, self._broken, self._is_new = 0, False, True
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(layer, self._channel))
-                tasks.create_task(self._write(layer))
-                tasks.create_task(self._beat(layer, tasks))
-                await self._join_all(layer)
+            self._silent_periods, self._broken, self._has_joined = 0, False, False
+            await together(
+                self._read(layer, self._channel), self._write(layer), self._beat(layer), self._stay_joined(layer)
+            )
         finally:
             self._layer = None
             await _close(layer)
@@ -178,35 +178,42 @@ class Node:
                 if not tried.done():
                     tried.set_result(None)
 
-    async def _beat(self, layer: ChannelLayer, tasks: asyncio.TaskGroup) -> None:
-        sending: asyncio.Task[None] | None = None
-        while not self._broken and self._silent_periods < _SILENT_PERIODS:
-            self._sent += 1
-            if sending is None or sending.done():
-                # Beside the queue: that many messages wait there does not mean that the layer is silent.
-                sending = tasks.create_task(layer.send(self._channel, self._beacon()))
-            self._silent_periods += 1
-            await asyncio.sleep(self._beacon_seconds)
+    async def _beat(self, layer: ChannelLayer) -> None:
+        sending = asyncio.create_task(self._send_beacon(layer))
+        try:
+            while not self._broken and self._silent_periods < _SILENT_PERIODS:
+                await asyncio.sleep(self._beacon_seconds)
+                self._silent_periods += 1
+                if sending.done():
+                    sending.result()
+                    sending = asyncio.create_task(self._send_beacon(layer))
+        finally:
+            await end([sending])
         raise TimeoutError("a membership failed, or no beacon came back")
 
-    def _beacon(self) -> Message:
-        return {"type": _BEACON, "number": self._sent, "at": asyncio.get_running_loop().time()}
+    async def _send_beacon(self, layer: ChannelLayer) -> None:
+        # Beside the queue: that many messages wait there does not mean that the layer is silent.
+        self._sent += 1
+        beacon = {"type": _BEACON, "number": self._sent, "at": asyncio.get_running_loop().time()}
+        await layer.send(self._channel, beacon)
 
     def _hear(self, beacon: Message) -> None:
         self._handlers.on_lag(asyncio.get_running_loop().time() - beacon["at"])
         skipped, self._heard = beacon["number"] != self._heard + 1, beacon["number"]
         # What came before a new layer's memberships took effect is lost like what a layer dropped.
-        if (skipped or self._is_new) and self._wanted:
+        if (skipped or self._has_joined) and self._wanted:
             self._handlers.on_loss(list(self._wanted))
-        self._is_new = False
+        self._has_joined = False
 
-    async def _join_all(self, layer: ChannelLayer) -> None:
+    async def _stay_joined(self, layer: ChannelLayer) -> None:
         async with self._membership_lock:
             self._joined.clear()
             await layer.group_add(_CONTROL_GROUP, self._channel)
             for topic in list(self._wanted):
                 await layer.group_add(group_of(topic), self._channel)
                 self._joined.add(topic)
+        self._has_joined = True
+        await asyncio.Event().wait()
 
     def _spawn(self, topic: str) -> "asyncio.Task[None]":
         task = asyncio.create_task(self._adjust(topic))
@@ -262,9 +269,7 @@ class Layers:
 
     async def run(self) -> None:
         """Keep all layers alive until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for node in self._nodes:
-                tasks.create_task(node.run())
+        await together(*(node.run() for node in self._nodes))
 
     def _nodes_of(self, topic: str | None) -> Sequence[Node]:
         return self._nodes if topic is None else [self.node(topic)]

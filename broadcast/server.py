@@ -25,6 +25,7 @@ from broadcast.service import Service
 log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 4096
+_LAST_PATIENCE_SECONDS: Final = 8
 
 
 class BroadcastServer(Server):  # type: ignore[misc]
@@ -78,7 +79,7 @@ class BroadcastServer(Server):  # type: ignore[misc]
         reactor.callLater(2, self.timeout_checker)
         reactor.run(installSignalHandlers=False)
         background.cancel()
-        loop.run_until_complete(asyncio.wait([background]))
+        loop.run_until_complete(asyncio.wait([background], timeout=_LAST_PATIENCE_SECONDS))
         return self.exit_code
 
     def _make_factories(self) -> None:

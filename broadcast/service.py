@@ -24,6 +24,7 @@ from broadcast.parcel import Parcel
 from broadcast.resume import Limits, Retained
 from broadcast.revocations import Revocation, Revocations
 from broadcast.session import Terms
+from broadcast.together import together
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +90,7 @@ class Service:
     async def run(self) -> None:
         """Run what goes on in the background until cancelled."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for endless in (self._pulse(), self._beat(), self._healer.run(), self._layers.run()):
-                    tasks.create_task(endless)
+            await together(self._pulse(), self._beat(), self._healer.run(), self._layers.run())
         finally:
             self.ready = False
             with contextlib.suppress(Exception):
