@@ -34,7 +34,7 @@ def main() -> int:
     text = report.markdown(figures, run)
     path = report.save(figures, text, options.results)
     console.print(Markdown(text) if console.is_terminal else text, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Kept in {path.parent.name}/{path.name}, and the figures of every round beside it.")
+    console.print(f"Kept in {path}, and the figures of every round beside it.", highlight=False, soft_wrap=True)
     return 0
 
 
