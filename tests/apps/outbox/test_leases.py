@@ -66,6 +66,15 @@ def test_whoever_finds_some_topics_taken_delivers_the_others(bridge: MemoryBridg
     assert (bridge.seqs(COURSE), bridge.seqs(OTHER)) == ([1], [])
 
 
+def test_a_topic_that_is_locked_just_now_is_passed_over_and_not_waited_for(bridge: MemoryBridge) -> None:
+    write(COURSE, OTHER)
+    with transaction.atomic():
+        DeliveryCursor.objects.select_for_update().get(topic=COURSE)
+        assert Running(_deliver(bridge, COURSE, OTHER)).result() == set()
+
+    assert (bridge.seqs(COURSE), bridge.seqs(OTHER)) == ([], [1])
+
+
 def test_a_save_does_not_wait_for_a_delivery_that_is_under_way(bridge: MemoryBridge) -> None:
     write(COURSE)
     with bridge.held() as posting:
