@@ -26,9 +26,17 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def cast(site: Site) -> Cast:
+def people(site: Site) -> Cast:
     """Its users."""
     return Cast.of(site)
+
+
+@pytest.fixture
+def cast(people: Cast) -> Iterator[Cast]:
+    """Its users on connections of the test's own: the API closes those that are idle for long, or it may have died."""
+    cast = people.again()
+    yield cast
+    cast.close()
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +49,6 @@ def fragile() -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def fragile_people(fragile: Site) -> Cast:
     return Cast.of(fragile)
-
-
-@pytest.fixture
-def fragile_cast(fragile_people: Cast) -> Cast:
-    """Its users on new connections: the old ones may have died with the API."""
-    return fragile_people.again()
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ INVALID = (400, "validation_error")
 
 
 @pytest.fixture(scope="module")
-def there(site: Site, cast: Cast) -> Course:
+def there(site: Site, people: Cast) -> Course:
     """A course that no test of this file manages to change."""
-    return site.new_course(cast)
+    return site.new_course(people.again())
 
 
 @pytest.fixture(autouse=True)

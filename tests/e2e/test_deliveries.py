@@ -44,7 +44,7 @@ def site(bridge: FakeBridge, broker: Valkey) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def cast(site: Site) -> Cast:
+def people(site: Site) -> Cast:
     return Cast.of(site)
 
 

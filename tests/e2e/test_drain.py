@@ -20,8 +20,8 @@ def site(fragile: Site) -> Site:
 
 
 @pytest.fixture
-def cast(fragile_cast: Cast) -> Cast:
-    return fragile_cast
+def people(fragile_people: Cast) -> Cast:
+    return fragile_people
 
 
 def asked_to_end(site: Site, name: str) -> Child:

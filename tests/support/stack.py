@@ -88,6 +88,11 @@ class Cast:
         """The same people, on connections of their own."""
         return Cast(self.owner.again(), self.editor.again(), self.viewer.again(), self.stranger.again())
 
+    def close(self) -> None:
+        """Close their connections."""
+        for user in (*self.members, self.stranger):
+            user.close()
+
     @property
     def members(self) -> list[Api]:
         """Those who have access to a new course."""
