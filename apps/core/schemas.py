@@ -39,8 +39,17 @@ def _uuid(value: object) -> object:
     return value if isinstance(value, UUID) else str(value)
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Title = Annotated[Text, StringConstraints(min_length=1, max_length=255, pattern=r"\S")]
+def _whole(value: object) -> object:
+    """Take 3.0 for 3: to JSON they are the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+Title = Annotated[
+    Text,
+    StringConstraints(min_length=1, max_length=255, pattern=r"\S"),
+    Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}),
+]
 Filename = Annotated[Text, StringConstraints(max_length=255)]
 Id = Annotated[UUID, BeforeValidator(_uuid)]
 TempId = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
@@ -48,8 +57,9 @@ Reference = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 """An id, or the tempId of something that the same operation creates."""
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 """What names an operation or a step."""
-Position = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Position = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
+Version = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
 
 Model = TypeVar("Model", bound=BaseModel)
 

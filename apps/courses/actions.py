@@ -6,6 +6,7 @@ from uuid import UUID
 
 from apps.courses import outline as rules
 from apps.courses import store
+from apps.courses.models import Course
 from apps.courses.outline import Change, Outline, Result
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
@@ -18,6 +19,9 @@ DISABLED = ""
 
 class CourseLane:
     """Runs steps on one course: load, apply the rules, write the difference."""
+
+    def is_there(self, lane: str) -> bool:
+        return Course.objects.filter(pk=topics.parse(lane).id).exists()
 
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         changes = [_change(step) for step in steps]

@@ -95,7 +95,8 @@ class Outline:
 @dataclass(frozen=True, slots=True)
 class Change:
     """
-    One change. ``payload`` has the fields of the action as the contract names them, tempIds replaced by ids.
+    One change. ``actor`` is a user's id, or empty: nobody, who may do nothing. ``payload`` has the fields of the action
+    as docs/rest.md names them, tempIds replaced by ids.
 
     Changes next to each other with the same ``atomic_group`` (not None) succeed or fail together.
     """
@@ -166,8 +167,19 @@ def _become(outline: Outline, other: Outline) -> None:
 def _mark_unborn(outline: Outline, change: Change) -> None:
     """Remember what will never exist, so that changes which build on it can say so."""
     created = CREATES.get(change.action)
-    if created:
+    if created and not _is_there(outline, change.payload[created]):
         outline.unborn.add(change.payload[created])
+
+
+def _is_there(outline: Outline, id_: str) -> bool:
+    is_course = outline.course is not None and outline.course.id == id_
+    return is_course or id_ in outline.chapters or id_ in outline.videos
+
+
+def _check_new(outline: Outline, id_: str) -> None:
+    """Refuse to create what is there: two retries of one failed creation ask for that."""
+    if _is_there(outline, id_):
+        raise Conflict("This exists already.")
 
 
 def _apply(outline: Outline, change: Change, now: datetime) -> Result:
@@ -212,6 +224,9 @@ COURSE_FIELDS = ("title", "description", "price", "currency")
 def _create_course(outline: Outline, change: Change, now: datetime) -> Result:
     fields = {name: change.payload[name] for name in COURSE_FIELDS}
     id_ = change.payload["courseId"]
+    if not change.actor:
+        raise PermissionDenied
+    _check_new(outline, id_)
     outline.course = CourseRow(id=id_, owner_id=change.actor, **fields, version=1, created_at=now, updated_at=now)
     outline.members[change.actor] = OWNER
     data = {"courseId": id_, "updates": fields, "version": 1}
@@ -273,6 +288,7 @@ def _member_changed(outline: Outline, user: str, role: str | None) -> Result:
 
 def _create_chapter(outline: Outline, change: Change, now: datetime) -> Result:
     id_, title = change.payload["chapterId"], change.payload["title"]
+    _check_new(outline, id_)
     outline.chapters[id_] = ChapterRow(id_, title, version=1, created_at=now, updated_at=now)
     outline.video_order[id_] = []
     position = _insert(outline.chapter_order, id_, change.payload.get("position"))
@@ -317,6 +333,7 @@ def _reorder_chapters(outline: Outline, change: Change, now: datetime) -> Result
 def _create_video(outline: Outline, change: Change, now: datetime) -> Result:
     chapter = _chapter(outline, change.payload["chapterId"])
     id_, title, filename = (change.payload[name] for name in ("videoId", "title", "filename"))
+    _check_new(outline, id_)
     outline.videos[id_] = VideoRow(id_, chapter.id, title, filename, version=1, created_at=now, updated_at=now)
     position = _insert(outline.video_order[chapter.id], id_, change.payload.get("position"))
     told = {"chapterId": chapter.id, "title": title, "filename": filename, "position": position, "version": 1}

@@ -22,12 +22,13 @@ _MEMBERS_ACTIONS = frozenset({"course.delete", "course.restore"})
 
 @dataclass(slots=True)
 class Needs:
-    """What a list of changes needs to have loaded."""
+    """What a list of changes needs to have loaded; ``named`` are the ids that new orders name."""
 
     chapters: set[str] = field(default_factory=set)
     videos: set[str] = field(default_factory=set)
     listed_chapters: set[str] = field(default_factory=set)
     listed_videos: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
     created: set[str] = field(default_factory=set)
     users: set[str] = field(default_factory=set)
     chapter_order: bool = False
@@ -39,7 +40,8 @@ def needs_of(changes: Iterable[Change]) -> Needs:
     needs = Needs()
     for change in changes:
         payload = change.payload
-        needs.users.update({change.actor, payload.get("userId", change.actor)})
+        needs.users.update(filter(None, (change.actor, payload.get("userId"))))
+        needs.named.update(payload.get("chapterIds", ()), payload.get("videoIds", ()))
         needs.chapter_order |= change.action in _CHAPTER_LIST_ACTIONS
         needs.all_members |= change.action in _MEMBERS_ACTIONS
         if change.action in CREATES:
@@ -51,8 +53,6 @@ def needs_of(changes: Iterable[Change]) -> Needs:
         if change.action in _VIDEO_LIST_ACTIONS:
             needs.listed_chapters.update({payload["chapterId"]} if "chapterId" in payload else ())
             needs.listed_videos.update({payload["videoId"]} if "videoId" in payload else ())
-    needs.chapters -= needs.created
-    needs.videos -= needs.created
     return needs
 
 
@@ -65,7 +65,7 @@ def load(course_id: UUID, needs: Needs) -> Outline:
         listed = needs.listed_chapters | {
             outline.videos[id_].chapter_id for id_ in needs.listed_videos if id_ in outline.videos
         }
-        outline.video_order = _load_video_orders(course_id, listed - needs.created)
+        outline.video_order = _load_video_orders(course_id, listed - (needs.created - outline.chapters.keys()))
         if needs.chapter_order:
             outline.chapter_order = _load_chapter_order(course_id)
     outline.unborn = _unborn(course_id, outline, needs)
@@ -108,7 +108,9 @@ def _load_video_orders(course_id: UUID, chapters: set[str]) -> dict[str, list[st
 
 def _unborn(course_id: UUID, outline: Outline, needs: Needs) -> set[str]:
     """Find out which of the ids that are not there could not be created."""
-    absent = (needs.chapters - outline.chapters.keys()) | (needs.videos - outline.videos.keys())
+    named = needs.chapters | needs.videos | needs.named
+    absent = named - needs.created - outline.chapters.keys() - outline.videos.keys()
+    absent -= {id_ for order in (outline.chapter_order, *outline.video_order.values()) for id_ in order}
     if outline.course is None and str(course_id) not in needs.created:
         absent |= {str(course_id)}
     return {str(id_) for id_ in operations.failed_creations(_ids(absent))} if absent else set()

@@ -43,7 +43,7 @@ class OperationAdmin(ReadOnly):
             try:
                 services.retry(operation, operation.user, submit.Identity(), digest)
             except errors.CourseHubError as error:
-                self.message_user(request, f"{operation.key}: {error.message}", level="warning")
+                self.message_user(request, f"Operation {operation.key}: {error.message}", level="warning")
 
     @admin.action(description="Cancel what has not begun", permissions=["view"])
     def cancel(self, request: HttpRequest, queryset: "QuerySet[Operation]") -> None:
@@ -51,7 +51,7 @@ class OperationAdmin(ReadOnly):
             try:
                 services.cancel(operation.pk)
             except errors.CourseHubError as error:
-                self.message_user(request, f"{operation.key}: {error.message}", level="warning")
+                self.message_user(request, f"Operation {operation.key}: {error.message}", level="warning")
 
 
 @admin.register(Step)

@@ -8,15 +8,26 @@ is away costs a save no more than that.
 import logging
 import time
 from collections.abc import Collection
+from functools import cache
 
 import celery
+from django.conf import settings
+from kombu import Connection
+from kombu.pools import producers
 
 from apps.core import metrics
 
 log = logging.getLogger(__name__)
 
 _PAUSE_AFTER_FAILURE_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.2
 _closed_until = 0.0
+
+
+@cache
+def _connection(url: str) -> Connection:
+    """Say how hints travel: workers may wait for the broker at length, whoever sends a hint may not."""
+    return celery.current_app.connection_for_write(url, transport_options=settings.HINT_TRANSPORT_OPTIONS)
 
 
 def send(lanes: Collection[str]) -> None:
@@ -27,8 +38,11 @@ def send(lanes: Collection[str]) -> None:
     if time.monotonic() < _closed_until:
         return
     try:
-        for lane in lanes:
-            tasks.run_lane.apply_async((lane,))
+        with producers[_connection(celery.current_app.conf.broker_write_url)].acquire(
+            block=True, timeout=_PATIENCE_SECONDS
+        ) as producer:
+            for lane in lanes:
+                tasks.run_lane.apply_async((lane,), producer=producer)
     except Exception:
         # Whatever the broker's client raises: the steps are committed, and the relay finds them.
         _closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS

@@ -36,6 +36,9 @@ class Outcome:
 class Handler(Protocol):
     """How the steps of one kind of lane are run."""
 
+    def is_there(self, lane: str) -> bool:
+        """Say whether what the lane is about exists yet, so that someone may be listening to it."""
+
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         """
         Run the steps in order, inside the caller's transaction, and write what changed; one outcome for each.
@@ -56,6 +59,12 @@ def register(kind: str, handler: Handler) -> None:
 def handler_of(lane: str) -> Handler:
     """Find the handler of a lane."""
     return _handlers[lane.partition(":")[0]]
+
+
+def is_there(lane: str) -> bool:
+    """Say whether what a lane is about exists yet; a lane that nobody knows how to run may be about anything."""
+    handler = _handlers.get(lane.partition(":")[0])
+    return handler is None or handler.is_there(lane)
 
 
 def try_to_run(lane: str) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from apps.core import errors, sql
-from apps.operations import waiting
+from apps.operations import lanes, waiting
 from apps.operations.errors import Cancelled, Crashed, Incomplete, RolledBack
 from apps.operations.lanes import Outcome
 from apps.operations.models import Operation, Status, Step, StepStatus
@@ -37,8 +37,10 @@ def conclude(outcomes: Sequence[Outcome], *, now: datetime) -> None:
 
 def cancel(operation: Operation, steps: Sequence[Step], *, now: datetime) -> None:
     """End a locked operation whose pending steps, all of them given and locked, are not to be run."""
-    outcomes = [Outcome(step, step.topic, error=Cancelled().as_dict(), silent=True) for step in steps]
-    _write_steps(outcomes, now)
+    error = Cancelled().as_dict()
+    _write_steps([Outcome(step, step.topic, error=error, silent=True) for step in steps], now)
+    if steps and operation.topic == steps[0].topic:
+        operation.topic = _told_at(steps[0])
     _end_early(operation, Cancelled(), Status.CANCELLED, now)
 
 
@@ -63,9 +65,14 @@ def crashed(unit: Sequence[Step]) -> list[Outcome]:
     first, *others = unit
     rolled_back = RolledBack().as_dict()
     return [
-        Outcome(first, first.topic, error=Crashed().as_dict()),
-        *(Outcome(step, step.topic, error=rolled_back, silent=True) for step in others),
+        Outcome(first, _told_at(first), error=Crashed().as_dict()),
+        *(Outcome(step, _told_at(step), error=rolled_back, silent=True) for step in others),
     ]
+
+
+def _told_at(step: Step) -> str:
+    """Find where a step's failure is told: what never came to be has no listeners but its submitter."""
+    return step.topic if lanes.is_there(step.lane) else topics.user(step.operation.user_id)
 
 
 def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> None:

@@ -148,7 +148,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
     "interval_step": 0,
     "interval_max": 0,
 }
-if CELERY_BROKER_URL.startswith(("redis", "unix")):
+if CELERY_BROKER_URL.startswith("amqp"):
+    HINT_TRANSPORT_OPTIONS = CELERY_BROKER_TRANSPORT_OPTIONS | {"read_timeout": 0.2, "write_timeout": 0.2}
+else:
+    HINT_TRANSPORT_OPTIONS = CELERY_BROKER_TRANSPORT_OPTIONS | {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 5, "socket_connect_timeout": 0.2}
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
