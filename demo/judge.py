@@ -74,10 +74,15 @@ def _against_intentions(intentions: Iterable[Intention], committed: Mapping[str,
             events = happened.pop((intention.operation_id, topic), [])
             fits = len(events) == len(wanted) and all(w.fits(e) for w, e in zip(wanted, events, strict=True))
             if not fits:
-                told = [event["type"] for event in events]
+                told = [_told(event) for event in events]
                 yield f"{intention.operation_id} on {topic}: {told} instead of {[event.type for event in wanted]}."
     for operation_id, topic in happened:
         yield f"{topic}: events of {operation_id}, which nobody here asked for."
+
+
+def _told(event: Json) -> str:
+    error = event["data"].get("error") if event["type"] == "operation-failed" else None
+    return f"{event['type']} ({error['code']}: {error['message']})" if error else str(event["type"])
 
 
 def _on_screen(tab: Tab, committed: Mapping[str, Sequence[Json]]) -> Iterator[str]:
