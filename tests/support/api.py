@@ -33,7 +33,7 @@ class Answer:
 
 
 class ApiClient:
-    """A user's requests; ``user`` None: nobody's. ``path`` is relative to ``/api/v1/`` unless it begins with a slash."""
+    """A user's requests; ``user`` None: nobody's. ``path`` is below ``/api/v1/`` unless it begins with a slash."""
 
     def __init__(self, user: User | None) -> None:
         self.user = user
