@@ -121,9 +121,9 @@ def changeable_course(user: User, course_id: UUID, action: str) -> Found[Course]
         PermissionDenied: the user's role does not allow it.
         Gone: it is deleted.
     """
-    course = _first(Course.objects.raw(_COURSE_WITH_ROLE, [user.pk, course_id]))
+    course, lane = _look_up(user, Course.objects.raw(_COURSE_WITH_ROLE, [user.pk, course_id]), course_id)
     if course is None:
-        if operations.pending_creation(user, course_id) is None:
+        if lane is None:
             raise NotFound("There is no such course.")
         return Found(course_id, None, None)
     _check(course, action)
@@ -132,17 +132,17 @@ def changeable_course(user: User, course_id: UUID, action: str) -> Found[Course]
 
 def changeable_chapter(user: User, chapter_id: UUID, action: str) -> Found[Chapter]:
     """Find a chapter that the user may change; errors as for a course."""
-    return _changeable(user, _first(Chapter.objects.raw(_CHAPTER, [user.pk, chapter_id])), chapter_id, action)
+    return _changeable(user, Chapter.objects.raw(_CHAPTER, [user.pk, chapter_id]), chapter_id, action)
 
 
 def changeable_video(user: User, video_id: UUID, action: str) -> Found[Video]:
     """Find a video that the user may change; errors as for a course."""
-    return _changeable(user, _first(Video.objects.raw(_VIDEO, [user.pk, video_id])), video_id, action)
+    return _changeable(user, Video.objects.raw(_VIDEO, [user.pk, video_id]), video_id, action)
 
 
-def _changeable(user: User, row: Row | None, id_: UUID, action: str) -> Found[Row]:
+def _changeable(user: User, rows: "RawQuerySet[Row]", id_: UUID, action: str) -> Found[Row]:
+    row, lane = _look_up(user, rows, id_)
     if row is None:
-        lane = operations.pending_creation(user, id_)
         if lane is None:
             raise NotFound
         course_id = UUID(topics.parse(lane).id)
@@ -161,8 +161,22 @@ def _check(row: Any, action: str) -> None:
         raise PermissionDenied
 
 
+def _look_up(user: User, rows: "RawQuerySet[Row]", id_: UUID) -> tuple[Row | None, str | None]:
+    """
+    Find a row, or else the lane in which the user is about to have it created.
+
+    What is neither there nor pending may have been pending when we looked for it and be there when we asked what is
+    pending: then it is found the second time.
+    """
+    row = _first(rows)
+    lane = operations.pending_creation(user, id_) if row is None else None
+    if row is None and lane is None:
+        row = _first(rows)
+    return row, lane
+
+
 def _first(rows: "RawQuerySet[Row]") -> Row | None:
-    return next(iter(rows), None)
+    return next(rows.iterator(), None)
 
 
 _COURSE_WITH_ROLE = """

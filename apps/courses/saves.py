@@ -143,11 +143,13 @@ def _note_known(course_id: UUID, changes: Sequence[Any], payloads: Sequence[dict
     deleted = [change.action for change in changes if change.action.endswith(".delete")]
     if not deleted:
         return
+    # First what is coming, then what is there: what arrives in between is found by one of them at least.
+    coming = _coming(course_id, chapters | videos)
     homes = {
         str(id_): str(chapter)
         for id_, chapter in Video.objects.filter(course=course_id, pk__in=videos).values_list("pk", "chapter")
     }
-    there = homes.keys() | _present_chapters(course_id, chapters) | _coming(course_id, chapters | videos)
+    there = homes.keys() | _present_chapters(course_id, chapters) | coming
     for change, payload in zip(changes, payloads, strict=True):
         if change.action.endswith(".create"):
             there |= {payload[_CREATED[change.action]]}
