@@ -38,7 +38,7 @@ class Operation(models.Model):
     """
 
     id: "models.UUIDField[UUID, UUID]" = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
     key = models.CharField("operationId", max_length=128)
     kind = models.CharField(max_length=64)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
@@ -81,7 +81,7 @@ class Operation(models.Model):
 class Request(models.Model):
     """One request of an operation: its key, what it said, and what it was answered."""
 
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="requests")
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="requests", db_index=False)
     key = models.CharField(max_length=128)
     fingerprint = models.CharField(max_length=64)
     answer: "models.JSONField[Any, Any]" = models.JSONField()
@@ -102,7 +102,7 @@ class Step(models.Model):
     steps succeed or fail together.
     """
 
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps", db_index=False)
     key = models.CharField("stepId", max_length=140)
     action = models.CharField(max_length=64)
     lane = models.CharField(max_length=64)

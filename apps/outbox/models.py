@@ -12,7 +12,7 @@ CONTROL = "control:"
 class Topic(models.Model):
     """A topic and its newest seq. Its row is locked from the moment an event takes a seq until the commit."""
 
-    name = models.CharField(max_length=64, primary_key=True)
+    name = models.TextField(primary_key=True)
     last_seq = models.BigIntegerField(default=0)
     touched_at = models.DateTimeField(db_default=Now(), db_index=True)
 
@@ -50,7 +50,7 @@ class DeliveryCursor(models.Model):
     It is a row of its own so that delivering a topic never waits for a save that holds the topic's row.
     """
 
-    topic = models.CharField(max_length=64, primary_key=True)
+    topic = models.TextField(primary_key=True)
     delivered_seq = models.BigIntegerField(default=0)
     lease_token = models.UUIDField(null=True)
     lease_expires_at: "models.DateTimeField[datetime | None, datetime | None]" = models.DateTimeField(null=True)

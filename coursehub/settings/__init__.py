@@ -82,6 +82,9 @@ WHITENOISE_AUTOREFRESH = False
 
 # A connection stays with its thread: opening one costs ten times what a statement does.
 DATABASES = {"default": env.database(_DATABASE_URL) | {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}}
+if env.flag("DATABASE_PREPARE", True):
+    # Planning was the largest part of PostgreSQL's work. Not for a pooler that changes connections in between.
+    DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [

@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -63,7 +64,7 @@ def per_minute(name: str, default: str) -> int:
     return max(1, round(count * {"s": 60, "m": 1, "h": 1 / 60}[unit])) if count else 0
 
 
-def database(url: str) -> dict[str, object]:
+def database(url: str) -> dict[str, Any]:
     """
     Turn ``postgresql://user:password@host:port/name`` into Django's form.
 
