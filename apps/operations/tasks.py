@@ -1,7 +1,7 @@
 """What Celery runs."""
 
 from celery import shared_task
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.operations import runner
 
@@ -9,5 +9,10 @@ from apps.operations import runner
 @shared_task(name="operations.run_lane", ignore_result=True)
 def run_lane(lane: str) -> None:
     """Run what is pending in a lane. Safe to run twice, late, or not at all: the relay finds what is left."""
-    connection.close_if_unusable_or_obsolete()
-    runner.run_lane(lane)
+    try:
+        runner.run_lane(lane)
+    except (OperationalError, InterfaceError):
+        # The connection may have been broken since the last job; asking before each one would cost every save. What was
+        # not committed has been rolled back, so it is simply run again.
+        connection.close()
+        runner.run_lane(lane)

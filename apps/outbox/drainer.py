@@ -48,17 +48,24 @@ class Drainer:
 
     def _deliver(self, topics: Collection[str]) -> set[str]:
         try:
-            _connect()
-            return delivery.deliver(topics, self._bridge())
+            return self._deliver_once_or_twice(topics)
         except bridges.BridgeError as error:
             log.warning("The broadcast service is away.", extra={"reason": str(error)})
-        except db.Error:
-            log.exception("Events could not be delivered.")
-            db.connection.close()
         except Exception:
             log.exception("Events could not be delivered.")
+            db.connection.close()
         self._closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
         return set()
+
+    def _deliver_once_or_twice(self, topics: Collection[str]) -> set[str]:
+        """Deliver; on a new connection, should the old one have been broken since it was last used."""
+        try:
+            _connect()
+            return delivery.deliver(topics, self._bridge())
+        except db.Error:
+            db.connection.close()
+            _connect()
+            return delivery.deliver(topics, self._bridge())
 
 
 def _connect() -> None:
@@ -67,7 +74,6 @@ def _connect() -> None:
 
     A crash of the database may then take back how far a topic was delivered, and it is delivered again from there.
     """
-    db.connection.close_if_unusable_or_obsolete()
     if db.connection.connection is None:
         sql.execute("SET synchronous_commit TO off", [])
 
