@@ -39,7 +39,7 @@ def _uuid(value: object) -> object:
     return value if isinstance(value, UUID) else str(value)
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """Take 3.0 for 3: to JSON they are the same number."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
@@ -57,9 +57,9 @@ Reference = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 """An id, or the tempId of something that the same operation creates."""
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 """What names an operation or a step."""
-Whole = Annotated[int, BeforeValidator(_whole)]
-Position = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
-Version = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
+# The validator comes last: before the bounds it would keep them out of the JSON schema.
+Position = Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(whole)]
+Version = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(whole)]
 
 Model = TypeVar("Model", bound=BaseModel)
 
