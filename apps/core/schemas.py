@@ -4,12 +4,23 @@ Request bodies as pydantic models: strict types, camelCase outside, snake_case i
 The same models make the OpenAPI document, so that what is documented is what is checked.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from apps.core import errors
 
@@ -39,16 +50,26 @@ def _uuid(value: object) -> object:
     return value if isinstance(value, UUID) else str(value)
 
 
+@dataclass(frozen=True)
+class Documented:
+    """Says in the OpenAPI document, as a pattern, what is checked otherwise, with a clearer message."""
+
+    pattern: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {"pattern": self.pattern}
+
+
 def whole(value: object) -> object:
     """Take 3.0 for 3: to JSON they are the same number."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
-Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+Text = Annotated[str, AfterValidator(_storable), Documented(r"^[^\u0000]*$")]
 Title = Annotated[
     Text,
     StringConstraints(min_length=1, max_length=255, pattern=r"\S"),
-    Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}),
+    Documented(r"^[^\u0000]*[^\s\u0000][^\u0000]*$"),
 ]
 Filename = Annotated[Text, StringConstraints(max_length=255)]
 Id = Annotated[UUID, BeforeValidator(_uuid)]
