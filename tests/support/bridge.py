@@ -89,7 +89,7 @@ class MemoryBridge:
         return [event["type"] for event in self.taken.get(topic, [])]
 
     def _take(self, body: bytes) -> None:
-        batch: list[Json] = json.loads(body)["events"]
+        batch: list[Json] = json.loads(body, object_pairs_hook=_each_once)["events"]
         self.posts.append(batch)
         if self.away:
             raise BridgeAway("told to be away")
@@ -128,3 +128,9 @@ class MemoryBridge:
         self.duplicates += len(batch) - len(new)
         for event in new:
             self.taken.setdefault(event["topic"], []).append(event)
+
+
+def _each_once(members: list[tuple[str, Any]]) -> Json:
+    """Read an object whose members have different names, as all must that anyone else is to read."""
+    assert len(dict(members)) == len(members), f"a name occurs twice: {members}"
+    return dict(members)

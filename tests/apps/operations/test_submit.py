@@ -258,6 +258,9 @@ def test_a_tempid_means_nothing_to_another_operation_or_user(api: ApiClient, cou
     assert ApiClient(stranger).post("chapters/c/videos/", {"title": "V", "operationId": "op"}).status == 404
     changes = [{"action": "chapter.update", "chapterId": "c", "title": "x"}]
     assert api.post(f"courses/{course}/save/", {"operationId": "other", "changes": changes}).status == 400
+    guest = ApiClient(stranger)
+    theirs = {"operationId": "op", "expect": 9, "changes": changes}
+    assert guest.post(f"courses/{guest.course()}/save/", theirs).error["code"] == "validation_error"
     again = [{"action": "chapter.create", "title": "Another", "tempId": "c"}]
     taken = api.post(f"courses/{course}/save/", {"operationId": "op", "stepId": "2", "changes": again})
     assert (taken.status, taken.error["code"]) == (400, "validation_error")

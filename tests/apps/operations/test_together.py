@@ -77,6 +77,23 @@ def test_an_equal_request_waits_for_the_first_to_be_taken_and_is_answered_as_it_
     assert Step.objects.count() == 1
 
 
+def test_a_request_that_its_own_repetition_made_impossible_gets_the_first_answer(owner: User, notes: Notes) -> None:
+    """The other thread's is taken between the question whether it was taken and the question whether it can be."""
+    identity, digest = submit.Identity("op"), "the same"
+
+    def too_late() -> submit.Accepted:
+        submit.submit(owner, identity, digest, plan("succeed"))
+        raise errors.NotFound
+
+    assert submit.once(owner, identity, digest, too_late) == submit.Accepted("op", {"noteId": "n0"})
+    with pytest.raises(errors.NotFound):
+        submit.once(owner, submit.Identity("another"), digest, _refuse)
+
+
+def _refuse() -> submit.Accepted:
+    raise errors.NotFound
+
+
 def test_an_equal_request_takes_the_place_of_a_first_that_failed(owner: User, notes: Notes) -> None:
     with transaction.atomic():
         ask(owner, "succeed", "succeed")
@@ -103,11 +120,14 @@ def test_requests_of_one_operation_are_all_counted_and_it_ends_once(owner: User,
     assert [event["type"] for event in events_of(COURSE)].count("batch-operation-complete") == 1
 
 
-def test_no_more_steps_are_taken_than_expected_however_many_come_at_once(owner: User, notes: Notes) -> None:
+@pytest.mark.parametrize("lane_of", [lambda n: LANE, lambda n: f"note:{n}"], ids=["one lane", "many lanes"])
+def test_no_more_steps_are_taken_than_expected_however_many_come_at_once(
+    owner: User, notes: Notes, lane_of: Callable[[int], str]
+) -> None:
     def post(n: int) -> Callable[[], bool]:
         def try_it() -> bool:
             try:
-                ask(owner, "succeed", request=f"s{n}", expect=3)
+                ask(owner, "succeed", request=f"s{n}", expect=3, lane=lane_of(n))
             except errors.Conflict:
                 return False
             return True
@@ -115,7 +135,8 @@ def test_no_more_steps_are_taken_than_expected_however_many_come_at_once(owner: 
         return try_it
 
     taken = together(*[post(n) for n in range(8)])
-    runner.run_lane(LANE)
+    for n in range(8):
+        runner.run_lane(lane_of(n))
 
     assert sum(taken) == 3
     assert (operation().registered, operation().succeeded) == (3, 3)
@@ -124,13 +145,20 @@ def test_no_more_steps_are_taken_than_expected_however_many_come_at_once(owner: 
 # The order of a lane
 
 
-def test_whoever_appends_to_a_lane_second_waits_for_the_firsts_commit(owner: User, notes: Notes) -> None:
+@pytest.mark.parametrize("of_a_known_operation", [False, True])
+def test_whoever_appends_to_a_lane_second_waits_for_the_firsts_commit(
+    owner: User, notes: Notes, of_a_known_operation: bool
+) -> None:
     """Otherwise the second could be answered, and run, while the first, with a lower id, is not there yet."""
+    if of_a_known_operation:
+        for key in ("first", "second"):
+            ask(owner, "succeed", key=key, request="elsewhere", expect=2, lane=OTHER_LANE)
     with transaction.atomic():
         ask(owner, "succeed", key="first", request="first")
         second = Running(lambda: ask(owner, "succeed", key="second", request="second"))
         until_someone_waits_for_a_lock()
         Running(lambda: runner.run_lane(LANE)).result()
+        assert not second.ended
     second.result()
     runner.run_lane(LANE)
 
