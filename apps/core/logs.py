@@ -24,9 +24,10 @@ def add(**names: str) -> None:
 
 
 class ContextFilter(logging.Filter):
-    """Puts the names of the present `context` on each record."""
+    """Puts the names of the present `context` on each record that does not bring them itself."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in _context.get().items():
-            setattr(record, name, value)
+            if not hasattr(record, name):
+                setattr(record, name, value)
         return True

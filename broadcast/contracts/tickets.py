@@ -70,7 +70,7 @@ def read(text: str, *, secret: str, now_ms: int | None = None) -> Ticket:
     options: Any = {"require": ["aud", "sub", "iat", "exp"], "verify_exp": False, "verify_iat": False}
     try:
         claims = jwt.decode(text, secret, algorithms=[_ALGORITHM], audience=_AUDIENCE, options=options)
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, UnicodeError) as error:
         raise InvalidTicket from error
     ticket = _from_claims(claims)
     if ticket.expires_at_ms <= (_now_ms() if now_ms is None else now_ms):

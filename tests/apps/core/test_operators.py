@@ -83,9 +83,13 @@ def test_a_request_keeps_the_id_it_came_with_if_that_is_one(api: ApiClient) -> N
 
 
 def test_the_log_names_request_and_operation_and_no_query(api: ApiClient, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.handler.addFilter(logs.ContextFilter())
-    with caplog.at_level(logging.INFO, "coursehub.access"):
-        api.post("courses/?ticket=secret", {"title": "x", "operationId": "op-7"}, X_Request_ID="req-7")
+    names = logs.ContextFilter()
+    caplog.handler.addFilter(names)
+    try:
+        with caplog.at_level(logging.INFO, "coursehub.access"):
+            api.post("courses/?ticket=secret", {"title": "x", "operationId": "op-7"}, X_Request_ID="req-7")
+    finally:
+        caplog.handler.removeFilter(names)
 
     (record,) = [record for record in caplog.records if record.name == "coursehub.access"]
     assert (record.requestId, record.operationId, record.status) == ("req-7", "op-7", 202)  # type: ignore[attr-defined]
