@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -180,12 +181,15 @@ class Listener:
         self.closed = threading.Event()
         self.close_code: int | None = None
         target = url if since is None else f"{url}?since={since}"
-        self._socket = connect(
-            target,
-            subprotocols=["coursehub.v1"],  # type: ignore[list-item]
-            additional_headers={"Authorization": f"Bearer {ticket}"},
-            max_size=None,
-            compression=None,
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(
+            connect(
+                target,
+                subprotocols=["coursehub.v1"],  # type: ignore[list-item]
+                additional_headers={"Authorization": f"Bearer {ticket}"},
+                max_size=None,
+                compression=None,
+            )
         )
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -240,7 +244,7 @@ class Listener:
         self.wait_for(lambda f: f.get("seq") == seq and "data" in f and topic_of(f) == topic, seconds)
 
     def close(self) -> None:
-        self._socket.close()
+        self._open.close()
         self._thread.join(5)
 
     def _read(self) -> None:
