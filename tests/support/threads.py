@@ -65,14 +65,14 @@ def until(condition: Callable[[], object], what: str = "it") -> None:
         time.sleep(0.002)
 
 
-def until_someone_waits_for_a_lock() -> None:
-    """Wait until another connection to this database waits for a lock."""
-    until(_someone_waits_for_a_lock, "a wait for a lock")
+def until_someone_waits_for_a_lock(number: int = 1) -> None:
+    """Wait until so many other connections to the database server wait for a lock."""
+    until(lambda: _number_waiting_for_a_lock() >= number, f"{number} waiting for a lock")
 
 
-def _someone_waits_for_a_lock() -> bool:
+def _number_waiting_for_a_lock() -> int:
     with connection.cursor() as cursor:
         # Not pg_stat_activity: within a transaction it stays as it was when it was first looked at.
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
         row = cursor.fetchone()
-    return bool(row and row[0])
+    return row[0] if row else 0

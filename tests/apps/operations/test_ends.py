@@ -234,7 +234,7 @@ def test_an_operation_on_several_courses_ends_on_its_submitters_topic(live: ApiC
 
 
 def test_the_first_failure_is_the_operations_error(owner: User, notes: Notes) -> None:
-    ask(owner, "succeed", "fail", "fail")
+    ask(owner, "succeed", "fail", "crash")
     runner.run_lane(LANE)
 
     assert operation().error == {"code": "conflict", "message": "As it was told."}

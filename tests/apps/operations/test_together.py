@@ -145,20 +145,35 @@ def test_no_more_steps_are_taken_than_expected_however_many_come_at_once(
 # The order of a lane
 
 
-@pytest.mark.parametrize("of_a_known_operation", [False, True])
-def test_whoever_appends_to_a_lane_second_waits_for_the_firsts_commit(
-    owner: User, notes: Notes, of_a_known_operation: bool
-) -> None:
+def test_whoever_appends_to_a_lane_second_waits_for_the_firsts_commit(owner: User, notes: Notes) -> None:
     """Otherwise the second could be answered, and run, while the first, with a lower id, is not there yet."""
-    if of_a_known_operation:
-        for key in ("first", "second"):
-            ask(owner, "succeed", key=key, request="elsewhere", expect=2, lane=OTHER_LANE)
     with transaction.atomic():
         ask(owner, "succeed", key="first", request="first")
         second = Running(lambda: ask(owner, "succeed", key="second", request="second"))
         until_someone_waits_for_a_lock()
         Running(lambda: runner.run_lane(LANE)).result()
         assert not second.ended
+    second.result()
+    runner.run_lane(LANE)
+
+    assert notes.runs == [["first", "second"]]
+
+
+def test_that_holds_for_further_requests_of_operations_too(owner: User, notes: Notes) -> None:
+    """The first is stopped when its step has its id: another step of the same name may be about to be there."""
+    for key in ("first", "second"):
+        ask(owner, "succeed", key=key, request="elsewhere", expect=2, lane=OTHER_LANE)
+    with transaction.atomic():
+        step = Step.objects.get(operation__key="first")
+        step.pk, step.key = None, "first"
+        step.save(force_insert=True)
+        first = Running(lambda: ask(owner, "succeed", key="first", request="first"))
+        until_someone_waits_for_a_lock()
+        second = Running(lambda: ask(owner, "succeed", key="second", request="second"))
+        until_someone_waits_for_a_lock(2)
+        assert not second.ended
+        transaction.set_rollback(True)
+    first.result()
     second.result()
     runner.run_lane(LANE)
 
