@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from apps.accounts.models import User
 from apps.core import clock
@@ -47,6 +47,30 @@ def test_running_twice_does_nothing_twice(owner: User, notes: Notes) -> None:
 
     assert notes.runs == [["1"]]
     assert len(events_of(COURSE)) == 1
+
+
+def test_a_job_whose_connection_broke_while_the_worker_slept_is_done_all_the_same(owner: User, notes: Notes) -> None:
+    asleep, broken = threading.Event(), threading.Event()
+    backends: list[int] = []
+
+    def work() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            backends.append(cursor.fetchone()[0])
+        asleep.set()
+        broken.wait(10)
+        tasks.run_lane.apply((LANE,), throw=True)
+
+    ask(owner, "succeed")
+    worker = Running(work)
+    assert asleep.wait(10)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", backends)
+    broken.set()
+    worker.result()
+
+    assert outcomes() == {"1": "succeeded"}
+    assert notes.runs == [["1"]]
 
 
 # Batches
