@@ -34,7 +34,9 @@ class MutationView(ApiView):
         raw = json_body(request)
         body = parse(model, raw)
         identity = identity_of(request, body)
-        digest = submit.fingerprint(method=str(request.method), path=request.get_full_path(), body=raw)
+        digest = submit.fingerprint(
+            method=str(request.method), path=request.get_full_path(), body=raw, expect=identity.expect
+        )
         user = user_of(request)
         return accept(
             submit.once(*(user, identity, digest), lambda: submit.submit(user, identity, digest, plan(body, identity)))

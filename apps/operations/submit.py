@@ -76,10 +76,14 @@ class Accepted:
     data: Mapping[str, Any]
 
 
-def fingerprint(*, method: str, path: str, body: Mapping[str, Any]) -> str:
-    """Digest what a request says, apart from how it names itself; equal for equal JSON values."""
+def fingerprint(*, method: str, path: str, body: Mapping[str, Any], expect: int | None = None) -> str:
+    """
+    Digest what a request says, apart from how it names itself; equal for equal JSON values.
+
+    ``expect`` is the number it gives, in its body or its header.
+    """
     said = {name: value for name, value in body.items() if name not in ("operationId", "expect", "stepId")}
-    canonical = json.dumps([method, path, said], sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps([method, path, said, expect], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

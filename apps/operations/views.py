@@ -43,7 +43,7 @@ class RetryView(MutationView):
         """Do an ended operation's failed steps again, as a new operation."""
         body = parse(schemas.Mutation, json_body(request))
         identity = identity_of(request, body)
-        digest = submit.fingerprint(method="POST", path=request.path, body={})
+        digest = submit.fingerprint(method="POST", path=request.path, body={}, expect=identity.expect)
         user = user_of(request)
         return accept(
             submit.once(

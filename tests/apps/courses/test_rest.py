@@ -297,3 +297,15 @@ def test_courses_come_in_pages_that_neither_repeat_nor_skip(live: ApiClient) -> 
         live.course("comes meanwhile")
 
     assert seen == ids[::-1]
+
+
+def test_a_repeated_request_with_another_expect_is_another_request(live: ApiClient) -> None:
+    course = live.course()
+    body = {"title": "C", "operationId": "op", "expect": 2}
+    first = live.post(f"courses/{course}/chapters/", body)
+
+    assert live.post(f"courses/{course}/chapters/", body).body == first.body
+    by_header = live.post(f"courses/{course}/chapters/", {"title": "C"}, Operation_Id="op", Operation_Expect="2")
+    assert by_header.body == first.body
+    for other in ({**body, "expect": 3}, {"title": "C", "operationId": "op"}):
+        assert live.post(f"courses/{course}/chapters/", other).error["code"] == "idempotency_mismatch"
