@@ -243,10 +243,11 @@ def _update_course(outline: Outline, change: Change, now: datetime) -> Result:
     return Result({"courseId": course.id, "version": version}, (Event(events.COURSE_UPDATED, data),))
 
 
-def _delete_course(outline: Outline, change: Change, now: datetime) -> Result:  # noqa: ARG001
+def _delete_course(outline: Outline, change: Change, now: datetime) -> Result:
     course = _course(outline)
     gone = {"alreadyGone": True} if course.deleted_at else {}
     if not gone:
+        _check_version(course.version, change)
         outline.course = replace(course, deleted_at=now, updated_at=now)
     return _tell_members(outline, events.COURSE_DELETED, gone)
 
@@ -321,6 +322,7 @@ def _delete_chapter(outline: Outline, change: Change, now: datetime) -> Result: 
 
 
 def _reorder_chapters(outline: Outline, change: Change, now: datetime) -> Result:  # noqa: ARG001
+    _check_version(_course(outline).version, change)
     wanted = change.payload["chapterIds"]
     _check_same_set(outline, outline.chapter_order, wanted)
     outline.chapter_order[:] = wanted
@@ -385,6 +387,7 @@ def _move_video(outline: Outline, change: Change, now: datetime) -> Result:
 
 def _reorder_videos(outline: Outline, change: Change, now: datetime) -> Result:  # noqa: ARG001
     chapter = _chapter(outline, change.payload["chapterId"])
+    _check_version(chapter.version, change)
     wanted = change.payload["videoIds"]
     _check_same_set(outline, outline.video_order[chapter.id], wanted)
     outline.video_order[chapter.id][:] = wanted

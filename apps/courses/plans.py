@@ -65,10 +65,11 @@ def update_course(user: User, course_id: UUID, body: schemas.UpdateCourse) -> Pl
     return single("course.update", found, given(body), {"courseId": str(course_id)})
 
 
-def delete_course(user: User, course_id: UUID) -> Plan:
+def delete_course(user: User, course_id: UUID, body: schemas.Delete) -> Plan:
     """Plan a course's deletion."""
     found = access.changeable_course(user, course_id, "course.delete")
-    return single("course.delete", found, {}, {"courseId": str(course_id)})
+    _check_version(found, body.base_version)
+    return single("course.delete", found, given(body), {"courseId": str(course_id)})
 
 
 def restore_course(user: User, course_id: UUID) -> Plan:
@@ -135,9 +136,10 @@ def delete_chapter(user: User, chapter_id: UUID, body: schemas.Delete) -> Plan:
 def reorder_chapters(user: User, course_id: UUID, body: schemas.ReorderChapters, identity: Identity) -> Plan:
     """Plan a new order of a course's chapters."""
     found = access.changeable_course(user, course_id, "chapter.reorder")
+    _check_version(found, body.base_version)
     wanted = _resolve_all(user, identity, body.chapter_ids)
     _check_same_set(found, Chapter.objects.filter(course=course_id), wanted)
-    return single("chapter.reorder", found, {"chapterIds": wanted}, {"courseId": str(course_id)})
+    return single("chapter.reorder", found, given(body) | {"chapterIds": wanted}, {"courseId": str(course_id)})
 
 
 # Videos
@@ -179,9 +181,10 @@ def move_video(user: User, video_id: UUID, body: schemas.MoveVideo, identity: Id
 def reorder_videos(user: User, chapter_id: UUID, body: schemas.ReorderVideos, identity: Identity) -> Plan:
     """Plan a new order of a chapter's videos."""
     found = access.changeable_chapter(user, chapter_id, "video.reorder")
+    _check_version(found, body.base_version)
     wanted = _resolve_all(user, identity, body.video_ids)
     _check_same_set(found, Video.objects.filter(chapter=chapter_id), wanted)
-    return single("video.reorder", found, {"videoIds": wanted}, {"chapterId": str(chapter_id)})
+    return single("video.reorder", found, given(body) | {"videoIds": wanted}, {"chapterId": str(chapter_id)})
 
 
 # What the plans share

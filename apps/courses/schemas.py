@@ -99,9 +99,10 @@ class Delete(Mutation):
 
 
 class ReorderChapters(Mutation):
-    """All chapters of the course, in their new order."""
+    """All chapters of the course, in their new order; ``baseVersion`` is the course's."""
 
     chapter_ids: Annotated[list[Reference], Field(max_length=LIST_MAX)]
+    base_version: Version | None = None
 
 
 class CreateVideo(Mutation):
@@ -130,9 +131,10 @@ class MoveVideo(Mutation):
 
 
 class ReorderVideos(Mutation):
-    """All videos of the chapter, in their new order."""
+    """All videos of the chapter, in their new order; ``baseVersion`` is the chapter's."""
 
     video_ids: Annotated[list[Reference], Field(max_length=LIST_MAX)]
+    base_version: Version | None = None
 
 
 class Change(Body):
@@ -178,7 +180,7 @@ class ChapterDelete(Versioned):
     chapter_id: Reference
 
 
-class ChapterReorder(Change):
+class ChapterReorder(Versioned):
     """Put the chapters into another order."""
 
     action: Literal["chapter.reorder"]
@@ -221,7 +223,7 @@ class VideoMove(Versioned):
     position: Position | None = None
 
 
-class VideoReorder(Change):
+class VideoReorder(Versioned):
     """Put a chapter's videos into another order."""
 
     action: Literal["video.reorder"]

@@ -50,10 +50,12 @@ class CourseView(MutationView):
             request, schemas.UpdateCourse, lambda body, _: plans.update_course(user_of(request), course_id, body)
         )
 
-    @mutation(schemas.CourseIdData, can_fail=(403, 404, 410))
+    @mutation(schemas.CourseIdData, body=schemas.Delete, can_fail=(403, 404, 410))
     def delete(self, request: Request, course_id: UUID) -> JsonResponse:
         """Delete a course, so that it can be restored."""
-        return self.mutate(request, Mutation, lambda *_: plans.delete_course(user_of(request), course_id))
+        return self.mutate(
+            request, schemas.Delete, lambda body, _: plans.delete_course(user_of(request), course_id, body)
+        )
 
 
 class RestoreView(MutationView):

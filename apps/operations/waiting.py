@@ -60,7 +60,8 @@ class Waiters:
             return None
         event = threading.Event()
         with self._lock:
-            if sum(map(len, self._events.values())) >= settings.WAITERS_MAX:
+            # Asked again under the lock: who is registered while the bell can ring is let go when it no longer can.
+            if not self._listening.is_set() or sum(map(len, self._events.values())) >= settings.WAITERS_MAX:
                 return None
             self._events[operation_id].add(event)
         return event

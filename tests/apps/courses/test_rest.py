@@ -309,3 +309,23 @@ def test_a_repeated_request_with_another_expect_is_another_request(live: ApiClie
     assert by_header.body == first.body
     for other in ({**body, "expect": 3}, {"title": "C", "operationId": "op"}):
         assert live.post(f"courses/{course}/chapters/", other).error["code"] == "idempotency_mismatch"
+
+
+def test_deleting_a_course_and_reordering_lists_heed_versions_too(live: ApiClient) -> None:
+    course = live.course()
+    chapter = live.chapter(course)
+    stale = [
+        live.delete(f"courses/{course}/", {"baseVersion": 9}),
+        live.post(f"courses/{course}/chapters/reorder/", {"chapterIds": [chapter], "baseVersion": 9}),
+        live.post(f"chapters/{chapter}/videos/reorder/", {"videoIds": [], "baseVersion": 9}),
+    ]
+    changes = [
+        {"action": "chapter.reorder", "chapterIds": [chapter], "baseVersion": 9},
+        {"action": "video.reorder", "chapterId": chapter, "videoIds": [], "baseVersion": 9},
+        {"action": "chapter.reorder", "chapterIds": [chapter], "baseVersion": 1},
+    ]
+    save = live.post(f"courses/{course}/save/", {"changes": changes})
+
+    assert [answer.error["code"] for answer in stale] == ["version_conflict"] * 3
+    assert [step["status"] for step in live.operation(save)["steps"]] == ["failed", "failed", "succeeded"]
+    assert live.delete(f"courses/{course}/", {"baseVersion": 1}).status == 202
