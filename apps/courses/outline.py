@@ -300,7 +300,7 @@ def _create_chapter(outline: Outline, change: Change, now: datetime) -> Result:
 def _update_chapter(outline: Outline, change: Change, now: datetime) -> Result:
     chapter = _chapter(outline, change.payload["chapterId"])
     _check_version(chapter.version, change)
-    title = change.payload["title"]
+    title = change.payload.get("title", chapter.title)
     version = chapter.version + (title != chapter.title)
     outline.chapters[chapter.id] = replace(chapter, title=title, version=version, updated_at=now)
     # The title is said once, as newTitle; it would only be repeated in updates.

@@ -1,5 +1,6 @@
 """Bodies of requests and answers about courses."""
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
@@ -14,9 +15,13 @@ CHANGES_MAX = 2_000
 LIST_MAX = 10_000
 
 
+_DECIMAL = re.compile(r"[0-9]{1,8}(\.[0-9]{1,2})?")
+
+
 def _price(value: object) -> object:
     """Take a decimal as text or number, at most 99,999,999.99, and give it two decimals."""
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
+    is_text = isinstance(value, str) and _DECIMAL.fullmatch(value)
+    if not is_text and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise PydanticCustomError("price", "A price is a decimal in a string, such as 19.90")
     try:
         price = Decimal(str(value))
@@ -86,9 +91,9 @@ class CreateChapter(Mutation):
 
 
 class UpdateChapter(Mutation):
-    """A chapter's new title."""
+    """A chapter's new title; left out, it stays."""
 
-    title: Title
+    title: Annotated[Title, Optional]
     base_version: Version | None = None
 
 
@@ -170,7 +175,7 @@ class ChapterUpdate(Versioned):
 
     action: Literal["chapter.update"]
     chapter_id: Reference
-    title: Title
+    title: Annotated[Title, Optional]
 
 
 class ChapterDelete(Versioned):

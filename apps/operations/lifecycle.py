@@ -175,8 +175,7 @@ def _results(operations: Sequence[Operation]) -> dict[UUID, list[dict[str, Any]]
 
 
 def _result(step: Step) -> dict[str, Any]:
-    result = {"stepId": step.key, "action": step.action, "status": step.status, **step.subject}
-    return {**result, "error": step.error} if step.error else result
+    return {"stepId": step.key, "action": step.action, "status": step.status, **step.subject, "error": step.error}
 
 
 _LOCK = "SELECT * FROM operations_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"

@@ -81,6 +81,10 @@ class OperationData(OperationSummaryData):
     steps: list[StepData]
 
 
+class NothingData(Body):
+    """An empty object."""
+
+
 class RetryData(Body):
     """Which operation is tried again."""
 

@@ -57,17 +57,18 @@ class CancelView(ApiView):
     """Never mind."""
 
     @documentation.answers(
-        schemas.OperationSummaryData,
-        answer=documentation.accepted(schemas.OperationSummaryData),
+        schemas.NothingData,
+        answer=documentation.accepted(schemas.NothingData),
+        body=schemas.NothingData,
         status=202,
-        can_fail=(404, 409),
+        can_fail=(400, 403, 404, 409, 413, 415),
     )
     def post(self, request: Request, key: str) -> JsonResponse:
         """Cancel the steps of an operation that have not begun."""
+        parse(schemas.NothingData, json_body(request))
         operation = selectors.operation(user_of(request), key)
         services.cancel(operation.pk)
-        operation.refresh_from_db()
-        return accept(submit.Accepted(operation.key, show_summary(operation)))
+        return accept(submit.Accepted(operation.key, {}))
 
 
 def show_summary(operation: Operation) -> dict[str, Any]:

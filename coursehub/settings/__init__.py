@@ -117,6 +117,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_THROTTLE_CLASSES": ["apps.core.throttling.PerUser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is for CORS, which is answered before; the schema describes the rest
     "EXCEPTION_HANDLER": "apps.core.rendering.handle_exception",
 }
 SIMPLE_JWT = {

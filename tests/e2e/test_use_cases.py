@@ -173,9 +173,27 @@ def test_reordering_many_lists_at_once_is_one_event_a_list(course: Course, owner
             "succeeded": 3,
             "failed": 0,
             "results": [
-                {"stepId": "1.0", "action": "chapter.reorder", "status": "succeeded", "courseId": course.id},
-                {"stepId": "1.1", "action": "video.reorder", "status": "succeeded", "chapterId": chapters[0]},
-                {"stepId": "1.2", "action": "video.reorder", "status": "succeeded", "chapterId": chapters[1]},
+                {
+                    "stepId": "1.0",
+                    "action": "chapter.reorder",
+                    "status": "succeeded",
+                    "courseId": course.id,
+                    "error": None,
+                },
+                {
+                    "stepId": "1.1",
+                    "action": "video.reorder",
+                    "status": "succeeded",
+                    "chapterId": chapters[0],
+                    "error": None,
+                },
+                {
+                    "stepId": "1.2",
+                    "action": "video.reorder",
+                    "status": "succeeded",
+                    "chapterId": chapters[1],
+                    "error": None,
+                },
             ],
         },
     )

@@ -329,3 +329,18 @@ def test_deleting_a_course_and_reordering_lists_heed_versions_too(live: ApiClien
     assert [answer.error["code"] for answer in stale] == ["version_conflict"] * 3
     assert [step["status"] for step in live.operation(save)["steps"]] == ["failed", "failed", "succeeded"]
     assert live.delete(f"courses/{course}/", {"baseVersion": 1}).status == 202
+
+
+def test_an_edit_of_nothing_is_an_edit(live: ApiClient) -> None:
+    course = live.course()
+    chapter = live.chapter(course, "Same")
+    video = live.video(chapter, "Same, too")
+    paths = (f"courses/{course}/", f"chapters/{chapter}/", f"videos/{video}/")
+    assert [live.patch(path, {}).status for path in paths] == [202] * 3
+
+    assert [live.get(path).data["version"] for path in paths] == [1] * 3
+    assert [event["type"] for event in events_of(course)][-3:] == [
+        "course-update-complete",
+        "chapter-update-complete",
+        "video-update-complete",
+    ]

@@ -99,7 +99,7 @@ def test_the_event_says_what_became_of_each_step(owner: User, notes: Notes) -> N
         "succeeded": 1,
         "failed": 1,
         "results": [
-            {"stepId": "1.0", "action": "note.write", "status": "succeeded", "noteId": "n0"},
+            {"stepId": "1.0", "action": "note.write", "status": "succeeded", "noteId": "n0", "error": None},
             {
                 "stepId": "1.1",
                 "action": "note.write",

@@ -36,7 +36,7 @@ def test_the_missing_steps_count_as_failed_and_it_ends(owner: User, notes: Notes
         "status": "partial",
         "succeeded": 1,
         "failed": 2,
-        "results": [{"stepId": "1", "action": "note.write", "status": "succeeded", "noteId": "n0"}],
+        "results": [{"stepId": "1", "action": "note.write", "status": "succeeded", "noteId": "n0", "error": None}],
     }
 
 
