@@ -155,10 +155,16 @@ def _fill_gaps(claim: Claim) -> list[Row]:
 
 def _claim(names: Collection[str]) -> Claim:
     token = uuid.uuid4()
-    claimed = sql.rows(_CLAIM, [token, LEASE_SECONDS, sorted(names)])
-    delivered: dict[str, int] = dict(claimed)
-    found = sql.rows(_UNDELIVERED, [_EVENTS_PER_TOPIC, list(delivered), contract.MAX_EVENTS]) if claimed else []
-    return Claim(token, delivered, list(_within_bytes(Row(*row) for row in found)))
+    delivered: dict[str, int] = {}
+    found: list[Row] = []
+    for topic, delivered_seq, seq, body, withheld in sql.rows(
+        _CLAIM, [token, LEASE_SECONDS, sorted(names), _EVENTS_PER_TOPIC, len(names) + contract.MAX_EVENTS]
+    ):
+        delivered[topic] = delivered_seq
+        if seq is not None:
+            found.append(Row(topic, seq, body, withheld))
+    rows = sorted(found[: contract.MAX_EVENTS], key=lambda row: (row.topic, row.seq))
+    return Claim(token, delivered, list(_within_bytes(rows)))
 
 
 def _within_bytes(rows: Iterable[Row]) -> Iterable[Row]:
@@ -181,25 +187,25 @@ def _having_more(names: Collection[str]) -> set[str]:
 
 
 # Rows that are being claimed or settled by someone else are skipped, never waited for: two drains cannot deadlock.
+# Every claimed topic has a row, and its oldest event comes before any topic's second: none is claimed and forgotten.
+# What was committed after this statement began is not seen by it, but by `_having_more` after the release.
 _CLAIM = """
-    UPDATE outbox_deliverycursor
-    SET lease_token = %s, lease_expires_at = now() + %s * interval '1 second'
-    WHERE topic IN (
-        SELECT topic FROM outbox_deliverycursor
-        WHERE topic = ANY(%s) AND (lease_expires_at IS NULL OR lease_expires_at < now())
-        ORDER BY topic FOR UPDATE SKIP LOCKED
+    WITH claimed AS (
+        UPDATE outbox_deliverycursor
+        SET lease_token = %s, lease_expires_at = now() + %s * interval '1 second'
+        WHERE topic IN (
+            SELECT topic FROM outbox_deliverycursor
+            WHERE topic = ANY(%s) AND (lease_expires_at IS NULL OR lease_expires_at < now())
+            ORDER BY topic FOR UPDATE SKIP LOCKED
+        )
+        RETURNING topic, delivered_seq
     )
-    RETURNING topic, delivered_seq
-"""
-_UNDELIVERED = """
-    SELECT event.topic, event.seq, event.body, event.withheld
-    FROM outbox_deliverycursor cursor
-    CROSS JOIN LATERAL (
-        SELECT topic, seq, body, withheld FROM outbox_outboxevent
-        WHERE topic = cursor.topic AND seq > cursor.delivered_seq ORDER BY seq LIMIT %s
-    ) event
-    WHERE cursor.topic = ANY(%s)
-    ORDER BY event.topic, event.seq LIMIT %s
+    SELECT claimed.topic, delivered_seq, event.seq, event.body, event.withheld
+    FROM claimed LEFT JOIN LATERAL (
+        SELECT seq, body, withheld, row_number() OVER (ORDER BY seq) AS place FROM outbox_outboxevent
+        WHERE topic = claimed.topic AND seq > claimed.delivered_seq ORDER BY seq LIMIT %s
+    ) event ON true
+    ORDER BY place NULLS FIRST LIMIT %s
 """
 _SETTLE = """
     UPDATE outbox_deliverycursor cursor

@@ -1,6 +1,5 @@
 """Writing events, in the same transaction as the change they tell of."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,9 @@ from apps.core import clock, sql
 from apps.outbox import drainer
 from apps.outbox.models import CONTROL
 from broadcast.contracts import events
+
+_NO_LONGER_SEQ = 2**63 - 1
+"""Stands for a seq that is not known yet; no seq has more digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,8 @@ def emit(drafts: Sequence[Draft], *, now: datetime) -> list[int]:
     """
     if not drafts:
         return []
-    seqs = _number(drafts, _take_seqs(Counter(draft.topic for draft in drafts), now))
-    rows = [_row(draft, seq, now) for draft, seq in zip(drafts, seqs, strict=True)]
-    _insert(rows, now)
+    written = [(draft.topic, draft.type, draft.operation_id, *encode(draft, now)) for draft in drafts]
+    seqs = [seq for (seq,) in sql.rows(_EMIT, [now, *sql.columns(written)])]
     touched = {draft.topic for draft in drafts}
     transaction.on_commit(lambda: drainer.wake(touched))
     return seqs
@@ -52,34 +53,14 @@ def revoke_access(*, user_id: str, topic: str | None) -> Draft:
     return Draft(events.ACCESS_REVOKED, f"{CONTROL}{user_id}", "", message)
 
 
-def _take_seqs(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
-    """Take as many seqs of each topic as it needs; returns each topic's last one. Locks topics in order of name."""
-    names = sorted(counts)
-    taken = sql.rows(_TAKE_SEQS, [now, names, [counts[name] for name in names]])
-    last_seqs: dict[str, int] = dict(taken)
-    new = [name for name in names if last_seqs[name] == counts[name]]
-    if new:
-        sql.execute(_MAKE_CURSORS, [new])
-    return last_seqs
+def encode(draft: Draft, now: datetime) -> tuple[str, str | None]:
+    """
+    Encode a draft as it is sent, but for its seq: what stands before and what after it; None: it has no seq.
 
-
-def _number(drafts: Sequence[Draft], last_seqs: Mapping[str, int]) -> list[int]:
-    left = Counter(draft.topic for draft in drafts)
-    seqs = []
-    for draft in drafts:
-        left[draft.topic] -= 1
-        seqs.append(last_seqs[draft.topic] - left[draft.topic])
-    return seqs
-
-
-def _row(draft: Draft, seq: int, now: datetime) -> tuple[str, int, str, str, str]:
-    return draft.topic, seq, draft.type, draft.operation_id, encode(draft, seq, now).decode()
-
-
-def encode(draft: Draft, seq: int, now: datetime) -> bytes:
-    """Encode a draft as it is sent. One over the limit loses its longest list or text and says ``truncated``."""
+    One that could be over the limit loses its longest list or text and says ``truncated``.
+    """
     if draft.topic.startswith(CONTROL):
-        return events.encode(draft.data)
+        return events.encode(draft.data).decode(), None
     data = dict(draft.data)
     while True:
         body = events.encode(
@@ -87,34 +68,41 @@ def encode(draft: Draft, seq: int, now: datetime) -> bytes:
                 type_=draft.type,
                 topic=draft.topic,
                 operation_id=draft.operation_id or None,
-                seq=seq,
+                seq=_NO_LONGER_SEQ,
                 timestamp=clock.to_ms(now),
                 data=data,
             )
         )
         if len(body) <= events.MAX_BYTES:
-            return body
+            # The first one is the envelope's: the data comes after it, and nothing before it may hold a quote.
+            before, _, after = body.decode().partition(f'"seq":{_NO_LONGER_SEQ}')
+            return before + '"seq":', after
         longest = max(data, key=lambda name: len(events.encode({name: data[name]})))
         data = {name: value for name, value in data.items() if name != longest} | {"truncated": True}
 
 
-def _insert(rows: Sequence[tuple[str, int, str, str, str]], now: datetime) -> None:
-    sql.execute(_INSERT, [now, *sql.columns(rows)])
-
-
-_TAKE_SEQS = """
-    INSERT INTO outbox_topic AS topic (name, last_seq, touched_at)
-    SELECT name, wanted, %s FROM unnest(%s::text[], %s::bigint[]) AS wish(name, wanted) ORDER BY name
-    ON CONFLICT (name) DO UPDATE
-    SET last_seq = topic.last_seq + excluded.last_seq, touched_at = excluded.touched_at
-    RETURNING name, last_seq
-"""
-_MAKE_CURSORS = """
-    INSERT INTO outbox_deliverycursor (topic, delivered_seq) SELECT unnest(%s::text[]), 0 ON CONFLICT DO NOTHING
-"""
-_INSERT = """
-    INSERT INTO outbox_outboxevent (topic, seq, type, operation_id, body, created_at, withheld)
-    SELECT topic, seq, type, operation_id, body, %s, ''
-    FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[])
-        AS event(topic, seq, type, operation_id, body)
+# All in one statement: numbers are taken, put into the events, and the events written.
+_EMIT = """
+    WITH draft AS MATERIALIZED (
+        SELECT %s::timestamptz AS at, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+            WITH ORDINALITY AS draft(topic, type, operation_id, before, after, place)
+    ), wish AS (
+        SELECT topic AS name, count(*) AS wanted, max(at) AS at FROM draft GROUP BY topic ORDER BY topic
+    ), taken AS (
+        INSERT INTO outbox_topic AS topic (name, last_seq, touched_at) SELECT name, wanted, at FROM wish ORDER BY name
+        ON CONFLICT (name) DO UPDATE
+        SET last_seq = topic.last_seq + excluded.last_seq, touched_at = excluded.touched_at
+        RETURNING name, last_seq
+    ), event AS (
+        SELECT draft.*, row_number() OVER (PARTITION BY topic ORDER BY place) + taken.last_seq - wish.wanted AS seq
+        FROM draft JOIN wish ON wish.name = topic JOIN taken ON taken.name = topic
+    ), written AS (
+        INSERT INTO outbox_outboxevent (topic, seq, type, operation_id, body, created_at, withheld)
+        SELECT topic, seq, type, operation_id, before || coalesce(seq || after, ''), at, ''
+        FROM event ORDER BY place
+    ), cursor AS (
+        INSERT INTO outbox_deliverycursor (topic, delivered_seq)
+        SELECT name, 0 FROM taken JOIN wish USING (name) WHERE last_seq = wanted ON CONFLICT DO NOTHING
+    )
+    SELECT seq FROM event ORDER BY place
 """

@@ -15,6 +15,7 @@ from tests.apps.outbox.writing import COURSE, OTHER, THIRD, USER_ID, draft, writ
 from tests.support.threads import Running, together, until_someone_waits_for_a_lock
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 5000, UTC)
+LONGEST_SEQ = 2**63 - 1
 
 
 def _seqs(topic: str) -> list[int]:
@@ -138,14 +139,28 @@ def test_a_control_message_is_written_flat_and_says_from_when_on() -> None:
 
 
 def _encoded(**data: object) -> dict[str, object]:
-    body = emit.encode(draft(COURSE, **data), 7, NOW)
+    body = _body(**data)
     assert len(body) <= events.MAX_BYTES
     decoded: dict[str, object] = json.loads(body)["data"]
     return decoded
 
 
+def _body(**data: object) -> bytes:
+    before, after = emit.encode(draft(COURSE, **data), NOW)
+    return f"{before}{LONGEST_SEQ}{after}".encode()
+
+
+def test_what_looks_like_a_seq_in_the_data_is_left_alone() -> None:
+    look_alike = f'"seq":{LONGEST_SEQ}'
+    with transaction.atomic():
+        emit.emit([draft(COURSE, title=look_alike)], now=NOW)
+
+    body = json.loads(OutboxEvent.objects.get().body)
+    assert (body["seq"], body["data"]) == (1, {"title": look_alike})
+
+
 def test_an_event_of_64_kib_is_whole_and_one_byte_more_is_not() -> None:
-    room = events.MAX_BYTES - len(emit.encode(draft(COURSE, ids=""), 7, NOW))
+    room = events.MAX_BYTES - len(_body(ids=""))
 
     assert _encoded(ids="x" * room) == {"ids": "x" * room}
     assert _encoded(ids="x" * (room + 1)) == {"truncated": True}
