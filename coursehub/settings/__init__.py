@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.outbox",
     "apps.operations",
+    "apps.uploads",
     "apps.courses",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -169,6 +170,14 @@ CELERY_DB_REUSE_MAX = 1_000_000  # otherwise Celery closes the connection after 
 
 BROADCAST_URL = env.text("BROADCAST_URL", f"http://127.0.0.1:{env.number('WEBSOCKET_PORT', 8080)}")
 WEBSOCKET_PUBLIC_URL = env.text("WEBSOCKET_PUBLIC_URL", f"ws://{HOST}:{env.number('WEBSOCKET_PORT', 8080)}/ws/")
+
+# No endpoint: Amazon's own. Clients may know storage by another name than we do.
+S3_ENDPOINT_URL = env.text("S3_ENDPOINT_URL", "")
+S3_PUBLIC_ENDPOINT_URL = env.text("S3_PUBLIC_ENDPOINT_URL", S3_ENDPOINT_URL)
+S3_BUCKET = env.text("S3_BUCKET", "coursehub")
+S3_REGION = env.text("S3_REGION", "us-east-1")
+AWS_ACCESS_KEY_ID = env.text("AWS_ACCESS_KEY_ID", "")
+AWS_SECRET_ACCESS_KEY = env.text("AWS_SECRET_ACCESS_KEY", "")
 
 OPERATION_IDLE_SECONDS = env.number("OPERATION_IDLE_SECONDS", 600)
 OPERATION_KEPT_DAYS = env.number("OPERATION_KEPT_DAYS", 30)
