@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
+from typing import Any
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 
@@ -47,43 +49,57 @@ def _run_batch(lane: str) -> bool:
 @transaction.atomic
 def _run_oldest(lane: str, run: "Way") -> bool:
     """Take the lane and run its oldest steps in one of two ways; False: someone else has it."""
-    if not lanes.try_to_run(lane):
-        return False
-    steps = _oldest_pending(lane)
+    steps = _take_oldest(lane)
     if steps:
         _run(lane, steps, run)
-    return True
+    return steps is not None
 
 
-def _oldest_pending(lane: str) -> list[Step]:
-    """Lock and load the oldest steps; those of an atomic request are never torn apart."""
-    steps = list(Step.objects.raw(_PENDING.format(more=""), [lane, STEPS_AT_ONCE]))
+def _take_oldest(lane: str) -> list[Step] | None:
+    """
+    Take the right to run a lane until the end of the transaction, and lock and load its oldest steps.
+
+    Those of an atomic request are never torn apart. None: someone else has the lane.
+    """
+    found = list(Step.objects.raw(_TAKE_OLDEST.format(more=""), [lane, lane, STEPS_AT_ONCE]))
+    if not found[0].lane_taken:  # type: ignore[attr-defined]
+        return None
+    steps = [step for step in found if step.pk]
     group = steps[-1].atomic_group if len(steps) == STEPS_AT_ONCE else None
     if group is not None:
-        rest = _PENDING.format(more="AND atomic_group = %s AND id > %s")
-        steps += Step.objects.raw(rest, [lane, group, steps[-1].pk, None])
+        rest = _TAKE_OLDEST.format(more="AND atomic_group = %s AND id > %s")
+        steps += [step for step in Step.objects.raw(rest, [lane, lane, group, steps[-1].pk, None]) if step.pk]
     _attach_operations(steps)
     return steps
 
 
 def _attach_operations(steps: Sequence[Step]) -> None:
-    """Give each step its operation, and each operation its user, of whom only id and is_active are loaded."""
-    ids = {step.operation_id for step in steps}
-    operations = {row.pk: row for row in Operation.objects.raw(_OPERATIONS, [list(ids)])}
-    for operation in operations.values():
-        operation.user = User(id=operation.user_id, is_active=operation.by_active_user)  # type: ignore[attr-defined]
+    """Give each step its operation: of that only the key and the user are loaded, of the user whether they may act."""
+    operations: dict[UUID, Operation] = {}
     for step in steps:
-        step.operation = operations[step.operation_id]
+        row: Any = step
+        user = User(id=row.user_id, is_active=row.by_active_user)
+        step.operation = operations.setdefault(
+            step.operation_id, Operation(id=step.operation_id, key=row.operation_key, user=user)
+        )
 
 
-_PENDING = """
-    SELECT * FROM operations_step WHERE lane = %s AND status = 'pending' {more}
-    ORDER BY id LIMIT %s FOR NO KEY UPDATE
-"""
-_OPERATIONS = """
-    SELECT operation.*, owner.is_active AS by_active_user
-    FROM operations_operation operation JOIN accounts_user owner ON owner.id = operation.user_id
-    WHERE operation.id = ANY(%s)
+# The steps are as they were when the statement began. One that somebody ran since, before letting go of the lane, is
+# found not to be pending any more when it is locked, and left out.
+_TAKE_OLDEST = """
+    WITH lane AS MATERIALIZED (
+        SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1)) AS taken
+    ), oldest AS (
+        SELECT * FROM operations_step
+        WHERE (SELECT taken FROM lane) AND lane = %s AND status = 'pending' {more}
+        ORDER BY id LIMIT %s FOR NO KEY UPDATE
+    )
+    SELECT lane.taken AS lane_taken, oldest.*, operation.key AS operation_key, operation.user_id,
+        owner.is_active AS by_active_user
+    FROM lane LEFT JOIN oldest ON true
+    LEFT JOIN operations_operation operation ON operation.id = oldest.operation_id
+    LEFT JOIN accounts_user owner ON owner.id = operation.user_id
+    ORDER BY oldest.id
 """
 
 
