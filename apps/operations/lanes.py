@@ -22,7 +22,11 @@ class Outcome:
     What became of one step.
 
     ``error``, when it failed, is the contract's error object. ``topic`` is where its failure, or its operation's end,
-    is told; ``drafts`` are the events of its success. A ``silent`` failure has no event.
+    is told; ``drafts`` are the events of its success. A ``silent`` failure has no event. ``data`` is kept with a
+    success; with a failure it is said in the event.
+
+    An ``open`` outcome is a beginning: its events are sent, its data is kept, and the step runs on until its owner ends
+    it, by `lifecycle.conclude` and an outcome that is not open. It holds up no other step of its lane.
     """
 
     step: Step
@@ -31,6 +35,7 @@ class Outcome:
     drafts: Sequence[Draft] = ()
     error: Mapping[str, Any] | None = None
     silent: bool = False
+    open: bool = False
 
 
 class Handler(Protocol):
@@ -65,11 +70,6 @@ def is_there(lane: str) -> bool:
     """Say whether what a lane is about exists yet; a lane that nobody knows how to run may be about anything."""
     handler = _handlers.get(lane.partition(":")[0])
     return handler is None or handler.is_there(lane)
-
-
-def try_to_run(lane: str) -> bool:
-    """Take the right to run a lane until the end of the transaction; False: someone else has it."""
-    return bool(sql.rows("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1))", [lane])[0][0])
 
 
 def queue_up(names: Sequence[str]) -> None:

@@ -25,23 +25,34 @@ def conclude(outcomes: Sequence[Outcome], *, now: datetime) -> None:
     """
     Write what became of steps, tell it, and end the operations that are thereby complete.
 
-    The last act before the commit, because it takes seqs. The steps must be locked by the caller, and pending.
+    The last act before the commit, because it takes seqs. The steps must be locked by the caller, and pending or (open
+    ones) running.
     """
+    if not outcomes:
+        return
     _write_steps(outcomes, now)
     operations = _lock({outcome.step.operation_id for outcome in outcomes})
     told = [(outcome.step.operation_id, draft) for outcome in outcomes for draft in _drafts(outcome)]
     for outcome in outcomes:
-        _count(operations[outcome.step.operation_id], outcome)
+        if not outcome.open:
+            _count(operations[outcome.step.operation_id], outcome, now)
     _finish(list(operations.values()), told, now)
 
 
-def cancel(operation: Operation, steps: Sequence[Step], *, now: datetime) -> None:
-    """End a locked operation whose pending steps, all of them given and locked, are not to be run."""
+def cancel(operation: Operation, steps: Sequence[Step], ended: Sequence[Outcome] = (), *, now: datetime) -> None:
+    """
+    End a locked operation whose pending steps, all of them given and locked, are not to be run.
+
+    ``ended`` are the outcomes of its open steps, whose owners let go of them. What has begun is told when it fails;
+    what has not is not.
+    """
     error = Cancelled().as_dict()
-    _write_steps([Outcome(step, step.topic, error=error, silent=True) for step in steps], now)
+    _write_steps([*(Outcome(step, step.topic, error=error, silent=True) for step in steps), *ended], now)
     if steps and operation.topic == steps[0].topic:
         operation.topic = _told_at(steps[0])
-    _end_early(operation, Cancelled(), Status.CANCELLED, now)
+    _end_early(
+        operation, Cancelled(), Status.CANCELLED, now, [draft for outcome in ended for draft in _drafts(outcome)]
+    )
 
 
 def give_up(operation: Operation, *, now: datetime) -> None:
@@ -49,11 +60,13 @@ def give_up(operation: Operation, *, now: datetime) -> None:
     _end_early(operation, Incomplete(), operation.status, now)
 
 
-def _end_early(operation: Operation, error: errors.CourseHubError, status: str, now: datetime) -> None:
+def _end_early(
+    operation: Operation, error: errors.CourseHubError, status: str, now: datetime, drafts: Sequence[Draft] = ()
+) -> None:
     operation.failed = operation.expected - operation.succeeded
     operation.error = error.as_dict()
     operation.status = status
-    _finish([operation], [], now)
+    _finish([operation], [(operation.pk, draft) for draft in drafts], now)
 
 
 def crashed(unit: Sequence[Step]) -> list[Outcome]:
@@ -76,10 +89,18 @@ def _told_at(step: Step) -> str:
 
 
 def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> None:
-    statuses = [StepStatus.FAILED if outcome.error else StepStatus.SUCCEEDED for outcome in outcomes]
+    if not outcomes:
+        return
+    statuses = [_step_status(outcome) for outcome in outcomes]
     data = [json.dumps(outcome.data) if not outcome.error else None for outcome in outcomes]
     failures = [json.dumps(outcome.error) if outcome.error else None for outcome in outcomes]
     sql.execute(_WRITE_STEPS, [now, [outcome.step.pk for outcome in outcomes], statuses, data, failures])
+
+
+def _step_status(outcome: Outcome) -> str:
+    if outcome.error:
+        return StepStatus.FAILED
+    return StepStatus.RUNNING if outcome.open else StepStatus.SUCCEEDED
 
 
 def _lock(ids: Iterable[UUID]) -> dict[UUID, Operation]:
@@ -92,11 +113,14 @@ def _drafts(outcome: Outcome) -> Sequence[Draft]:
     if outcome.silent:
         return ()
     step = outcome.step
-    data = {"stepId": step.key, "action": step.action, "error": outcome.error, **step.subject}
+    data = {"stepId": step.key, "action": step.action, "error": outcome.error, **step.subject, **outcome.data}
     return [Draft(events.OPERATION_FAILED, outcome.topic, step.operation.key, data)]
 
 
-def _count(operation: Operation, outcome: Outcome) -> None:
+def _count(operation: Operation, outcome: Outcome, now: datetime) -> None:
+    if outcome.step.status == StepStatus.RUNNING:
+        # It has been at work until now: the steps that are still to come have their whole time from here.
+        operation.last_request_at = now
     if outcome.error is None:
         operation.succeeded += 1
     else:
@@ -126,7 +150,10 @@ def _finish(operations: Sequence[Operation], told: Sequence[tuple[UUID, Draft]],
 
 def _write_operations(operations: Sequence[Operation]) -> None:
     rows = [
-        (o.pk, o.status, o.succeeded, o.failed, o.topic, o.seq, json.dumps(o.error) if o.error else None, o.finished_at)
+        (
+            *(o.pk, o.status, o.succeeded, o.failed, o.topic, o.seq, json.dumps(o.error) if o.error else None),
+            *(o.finished_at, o.last_request_at),
+        )
         for o in operations
     ]
     sql.execute(_WRITE_OPERATIONS, sql.columns(rows))
@@ -181,15 +208,16 @@ def _result(step: Step) -> dict[str, Any]:
 _LOCK = "SELECT * FROM operations_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 _WRITE_STEPS = """
     UPDATE operations_step step
-    SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb, finished_at = %s
+    SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb,
+        finished_at = CASE WHEN ended.status <> 'running' THEN %s END
     FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS ended(id, status, data, error)
     WHERE step.id = ended.id
 """
 _WRITE_OPERATIONS = """
     UPDATE operations_operation operation
     SET status = now.status, succeeded = now.succeeded, failed = now.failed, topic = now.topic, seq = now.seq,
-        error = now.error::jsonb, finished_at = now.finished_at
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[])
-        AS now(id, status, succeeded, failed, topic, seq, error, finished_at)
+        error = now.error::jsonb, finished_at = now.finished_at, last_request_at = now.last_request_at
+    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[],
+        %s::timestamptz[]) AS now(id, status, succeeded, failed, topic, seq, error, finished_at, last_request_at)
     WHERE operation.id = now.id
 """

@@ -22,9 +22,15 @@ class Status(models.TextChoices):
 
 
 class StepStatus(models.TextChoices):
-    """How far a step is. A step that only writes to the database is never seen running: it rolls back or ends."""
+    """
+    How far a step is.
+
+    One that only writes to the database is never seen running: it rolls back or ends. One that is *open* runs until its
+    owner ends it (`apps.operations.open_steps`).
+    """
 
     PENDING = "pending"
+    RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
 
@@ -115,6 +121,7 @@ class Step(models.Model):
     status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.PENDING)
     data: "models.JSONField[Any, Any]" = models.JSONField(null=True)
     error: "models.JSONField[Any, Any]" = models.JSONField(null=True)
+    progress = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Of an open step, 0 to 100.")
     created_at = models.DateTimeField()
     finished_at: "models.DateTimeField[datetime | None, datetime | None]" = models.DateTimeField(null=True)
 

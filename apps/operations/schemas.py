@@ -53,7 +53,7 @@ class StepData(Body):
 
     step_id: str
     action: str
-    status: Literal["pending", "succeeded", "failed"]
+    status: Literal["pending", "running", "succeeded", "failed"]
     data: dict[str, Any] | None
     error: ErrorData | None
 

@@ -9,7 +9,8 @@ from django.db.models import F, QuerySet
 
 from apps.accounts.models import User
 from apps.core import clock, errors
-from apps.operations import lifecycle, submit
+from apps.operations import lifecycle, open_steps, submit
+from apps.operations.lanes import Outcome
 from apps.operations.models import Operation, Step, StepStatus
 
 _AT_ONCE = 500
@@ -18,7 +19,7 @@ _AT_ONCE = 500
 @transaction.atomic
 def cancel(operation_id: UUID) -> None:
     """
-    Cancel what has not begun. Steps that ended stay as they are.
+    Cancel what has not begun, and what runs on until its owner ends it. Steps that ended stay as they are.
 
     Raises:
         errors.Conflict: the operation has ended.
@@ -27,12 +28,19 @@ def cancel(operation_id: UUID) -> None:
     # Locked first, as a runner does it: what it is running now is waited for, and counts.
     pending = Step.objects.select_for_update(no_key=True).filter(operation=operation_id, status=StepStatus.PENDING)
     steps = list(pending.order_by("id"))
+    ended = _let_go(operation_id, now)
     operation = Operation.objects.select_for_update(no_key=True).get(pk=operation_id)
     if operation.finished_at:
         raise errors.Conflict("This operation has ended.", status=operation.status)
     for step in steps:
         step.operation = operation
-    lifecycle.cancel(operation, steps, now=now)
+    lifecycle.cancel(operation, steps, ended, now=now)
+
+
+def _let_go(operation_id: UUID, now: datetime) -> list[Outcome]:
+    """Have the owners of an operation's open steps end them."""
+    running = Step.objects.filter(operation=operation_id, status=StepStatus.RUNNING).order_by("id")
+    return [outcome for owner, steps in open_steps.by_owner(running) for outcome in owner.cancelled(steps, now)]
 
 
 def retry(operation: Operation, user: User, identity: submit.Identity, digest: str) -> submit.Accepted:
@@ -54,7 +62,10 @@ def retry(operation: Operation, user: User, identity: submit.Identity, digest: s
         is_batch=operation.kind == submit.SAVE,
         atomic=failed[0].atomic_group is not None,
     )
-    return submit.submit(user, identity, digest, plan)
+    with transaction.atomic():
+        for owner, steps in open_steps.by_owner(failed):
+            owner.retried(steps, clock.now())
+        return submit.submit(user, identity, digest, plan)
 
 
 def _again(step: Step) -> submit.NewStep:

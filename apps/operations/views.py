@@ -12,7 +12,7 @@ from apps.core.pagination import Page, paginate
 from apps.core.schemas import parse
 from apps.operations import schemas, selectors, services, submit
 from apps.operations.api import MutationView, accept, identity_of, mutation
-from apps.operations.models import Operation, Step
+from apps.operations.models import Operation, Step, StepStatus
 
 
 class OperationsView(ApiView):
@@ -80,13 +80,21 @@ def show_summary(operation: Operation) -> dict[str, Any]:
         "expected": operation.expected,
         "succeeded": operation.succeeded,
         "failed": operation.failed,
-        "progress": 100 * operation.ended // operation.expected,
+        "progress": _progress(operation),
         "topic": operation.topic,
         "seq": operation.seq,
         "createdAt": clock.to_rfc3339(operation.created_at),
         "finishedAt": clock.to_rfc3339(operation.finished_at),
         "error": operation.error,
     }
+
+
+def _progress(operation: Operation) -> int:
+    """Tell how much of an operation is done, in percent; an open step counts as far as it is."""
+    done = 100 * operation.ended
+    if not operation.finished_at:
+        done += sum(operation.steps.filter(status=StepStatus.RUNNING).values_list("progress", flat=True))
+    return done // operation.expected
 
 
 def show_operation(operation: Operation) -> dict[str, Any]:

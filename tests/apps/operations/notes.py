@@ -21,8 +21,8 @@ OTHER_COURSE = "course:01900000-0000-7000-8000-00000000000b"
 
 class Notes:
     """
-    Runs the steps of lanes of the kind ``note``. Each does what it says: ``succeed``, ``fail``, ``crash`` or ``lose``
-    (the database). ``runs`` are the steps of each call; ``meanwhile`` is done at the beginning of each.
+    Runs the steps of lanes of the kind ``note``. Each does what it says: ``succeed``, ``fail``, ``crash``, ``lose``
+    (the database) or ``open``. ``runs`` are the steps of each call; ``meanwhile`` is done at the beginning of each.
     """
 
     def __init__(self) -> None:
@@ -46,6 +46,9 @@ class Notes:
             raise OperationalError("the server closed the connection unexpectedly")
         if does == "fail":
             return Outcome(step, step.topic, error=errors.Conflict("As it was told.").as_dict())
+        if does == "open":
+            begun = Draft("note-create-complete", step.topic, step.operation.key, {"stepId": step.key})
+            return Outcome(step, step.topic, data={"begun": True}, drafts=[begun], open=True)
         draft = Draft("note-complete", step.topic, step.operation.key, {"stepId": step.key})
         return Outcome(step, step.topic, data={"noted": True}, drafts=[draft])
 

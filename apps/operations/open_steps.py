@@ -1,0 +1,60 @@
+"""
+Open steps: those that run on after their lane has begun them, until their owner ends them.
+
+An owner is registered by the app whose handler gives open outcomes. Lock order: pending steps, what the owner locks for
+its records, running steps, the operation.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from apps.operations.lanes import Outcome
+from apps.operations.models import Step, StepStatus
+
+
+class Owner(Protocol):
+    """Whoever ends the open steps of one action."""
+
+    def cancelled(self, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+        """
+        Let go of running steps, within the caller's transaction.
+
+        Locks what they are about, then the steps (`lock`), and returns a failed outcome for each that still runs.
+        """
+
+    def retried(self, steps: Sequence[Step], now: datetime) -> None:
+        """
+        Make failed steps ready to be done again, by new steps with the same payload.
+
+        Raises:
+            errors.CourseHubError: one of them cannot be.
+        """
+
+
+_owners: dict[str, Owner] = {}
+
+
+def register(action: str, owner: Owner) -> None:
+    """Say who ends the open steps of an action."""
+    _owners[action] = owner
+
+
+def by_owner(steps: Iterable[Step]) -> list[tuple[Owner, list[Step]]]:
+    """Sort steps by their owners; those that have none are left out."""
+    owned: dict[Owner, list[Step]] = {}
+    for step in steps:
+        if step.action in _owners:
+            owned.setdefault(_owners[step.action], []).append(step)
+    return list(owned.items())
+
+
+def lock(ids: Iterable[int]) -> list[Step]:
+    """Lock those of the steps that still run, in the order of ids, with their operations."""
+    running = Step.objects.filter(pk__in=list(ids), status=StepStatus.RUNNING).select_related("operation")
+    return list(running.select_for_update(no_key=True, of=("self",)).order_by("id"))
+
+
+def note_progress(step_id: int, percent: int) -> None:
+    """Keep how far an open step is, for those who ask; never goes back."""
+    Step.objects.filter(pk=step_id, status=StepStatus.RUNNING, progress__lt=percent).update(progress=percent)
