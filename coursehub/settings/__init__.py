@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "apps.operations",
     "apps.uploads",
     "apps.courses",
+    "apps.media",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
