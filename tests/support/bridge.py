@@ -18,13 +18,15 @@ class MemoryBridge:
     Takes events as the contract has the broadcast service take them, and remembers them.
 
     ``posts`` are all batches that came, ``taken`` the durable events of each topic in the order they were taken,
-    ``controls`` the control messages, ``duplicates`` how many events came again. A batch is taken whole or not at all.
+    ``controls`` the control messages, ``progress`` the events without a seq, ``duplicates`` how many events came again.
+    A batch is taken whole or not at all.
     """
 
     def __init__(self) -> None:
         self.posts: list[list[Json]] = []
         self.taken: dict[str, list[Json]] = {}
         self.controls: list[Json] = []
+        self.progress: list[Json] = []
         self.duplicates = 0
         self.away = False
         self.most_events = contract.MAX_EVENTS
@@ -97,7 +99,8 @@ class MemoryBridge:
             raise Refused(None, "too large")
         for index, event in enumerate(batch):
             self._check(index, event)
-        self._take_in_order([event for event in batch if event["type"] != events.ACCESS_REVOKED])
+        self._take_in_order([event for event in batch if "seq" in event])
+        self.progress += [event for event in batch if _is_progress(event)]
         self.controls += [event for event in batch if event["type"] == events.ACCESS_REVOKED]
 
     def _check(self, index: int, event: Json) -> None:
@@ -107,7 +110,8 @@ class MemoryBridge:
         if event["type"] == events.ACCESS_REVOKED:
             well_formed = event.keys() == {"type", "userId", "topic", "before"}
         else:
-            well_formed = event["topic"] == topics.of_envelope(event) and isinstance(event["seq"], int)
+            is_numbered = isinstance(event.get("seq"), int) or _is_progress(event)
+            well_formed = event["topic"] == topics.of_envelope(event) and is_numbered
         if not well_formed:
             raise Refused(index, "malformed")
 
@@ -128,6 +132,10 @@ class MemoryBridge:
         self.duplicates += len(batch) - len(new)
         for event in new:
             self.taken.setdefault(event["topic"], []).append(event)
+
+
+def _is_progress(event: Json) -> bool:
+    return "seq" not in event and event["type"].endswith("-progress")
 
 
 def _each_once(members: list[tuple[str, Any]]) -> Json:

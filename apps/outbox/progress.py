@@ -1,0 +1,173 @@
+"""
+Progress: events that only say how far something is. They have no seq and may be lost; only the newest of a key matters.
+
+They take the bridge, but neither the outbox nor anybody's time: one thread in each process sends what it was given
+last, every key at once the first time and then at most ten times a second. While the broadcast service is away they are
+thrown away.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from apps.core import clock
+from apps.outbox import bridge as bridges
+from apps.outbox.bridge import Outgoing
+from apps.outbox.emit import Draft
+from broadcast.contracts import bridge as contract
+from broadcast.contracts import events
+
+log = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 0.1
+PATIENCE_SECONDS = 1.0
+_PAUSE_AFTER_FAILURE_SECONDS = 1.0
+_KEYS_KEPT = 10_000
+
+
+class Sender:
+    """Sends the newest figure of each key. Used by any number of threads; its own is `run`."""
+
+    def __init__(
+        self,
+        bridge: Callable[[], bridges.Bridge] = bridges.of_this_thread,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bridge, self._now = bridge, now
+        self._waiting: dict[str, Draft] = {}
+        self._sent_at: dict[str, float] = {}
+        self._flying: set[str] = set()
+        self._changed = threading.Condition()
+        self._closed_until = 0.0
+
+    def offer(self, key: str, draft: Draft) -> None:
+        """Have this sent as the key's newest figure, unless a newer one comes first."""
+        with self._changed:
+            is_scheduled = key in self._waiting
+            self._waiting[key] = draft
+            if not is_scheduled:
+                self._changed.notify_all()
+
+    def finish(self, key: str, draft: Draft | None = None, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """
+        Send the key's last figure and return when it is out; what is not out in time is thrown away.
+
+        None: send nothing more of this key, and wait for what is under way. After this nothing of the key is sent.
+        """
+        deadline = self._now() + patience_seconds
+        with self._changed:
+            if draft is not None and self._now() >= self._closed_until:
+                self._waiting[key] = draft
+                self._changed.notify_all()
+            else:
+                self._waiting.pop(key, None)
+            self._changed.wait_for(lambda: self._is_quiet(key), max(0.0, deadline - self._now()))
+            self._waiting.pop(key, None)
+            self._sent_at.pop(key, None)
+
+    def run(self) -> None:
+        """Send for ever."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+            self.send_due()
+            with self._changed:
+                self._changed.wait(self._pause())
+
+    def send_due(self) -> None:
+        """Send every figure whose time has come."""
+        with self._changed:
+            batch = self._take_due()
+        if batch:
+            self._post(batch)
+        with self._changed:
+            self._flying.clear()
+            self._changed.notify_all()
+
+    def _is_quiet(self, key: str) -> bool:
+        return key not in self._waiting and key not in self._flying
+
+    def _take_due(self) -> list[Draft]:
+        now = self._now()
+        if now < self._closed_until:
+            self._waiting.clear()
+            return []
+        due = [key for key in self._waiting if now - self._sent_at.get(key, -1.0) >= INTERVAL_SECONDS]
+        due = due[: contract.MAX_EVENTS]
+        self._flying = set(due)
+        self._forget_old(now)
+        self._sent_at |= dict.fromkeys(due, now)
+        return [self._waiting.pop(key) for key in due]
+
+    def _forget_old(self, now: float) -> None:
+        if len(self._sent_at) > _KEYS_KEPT:
+            self._sent_at = {key: at for key, at in self._sent_at.items() if now - at < INTERVAL_SECONDS}
+
+    def _pause(self) -> float | None:
+        """Tell how long there is nothing to do; None: until something is offered."""
+        if not self._waiting:
+            return None
+        now = self._now()
+        first = min(self._sent_at.get(key, -1.0) + INTERVAL_SECONDS for key in self._waiting)
+        return max(0.0, first - now)
+
+    def _post(self, batch: list[Draft]) -> None:
+        try:
+            self._bridge().post([_encode(draft) for draft in batch])
+        except bridges.BridgeError as error:
+            log.info("Progress was not taken.", extra={"reason": str(error)})
+            self._closed_until = self._now() + _PAUSE_AFTER_FAILURE_SECONDS
+        except Exception:
+            log.exception("Progress could not be sent.")
+            self._closed_until = self._now() + _PAUSE_AFTER_FAILURE_SECONDS
+
+
+def _encode(draft: Draft) -> Outgoing:
+    event = events.envelope(
+        type_=draft.type,
+        topic=draft.topic,
+        operation_id=draft.operation_id or None,
+        seq=None,
+        timestamp=clock.to_ms(clock.now()),
+        data=draft.data,
+    )
+    return Outgoing(draft.topic, events.encode(event).decode())
+
+
+_sender: Sender | None = None
+_owner = 0
+_starting = threading.Lock()
+_instead: Sender | None = None
+
+
+def offer(key: str, draft: Draft) -> None:
+    """Have a figure sent by this process' sender; see `Sender.offer`."""
+    of_this_process().offer(key, draft)
+
+
+def finish(key: str, draft: Draft | None = None) -> None:
+    """Send a key's last figure by this process' sender; see `Sender.finish`."""
+    of_this_process().finish(key, draft)
+
+
+def use(sender: Sender | None) -> None:
+    """Have another one send from now on; None: the process' own again."""
+    global _instead
+    _instead = sender
+
+
+def of_this_process() -> Sender:
+    """Give this process' sender, whose thread is started when it is first needed."""
+    global _sender, _owner
+    if _instead is not None:
+        return _instead
+    if _sender is None or _owner != os.getpid():
+        with _starting:
+            if _sender is None or _owner != os.getpid():
+                # A forked child has its parent's sender but not its thread.
+                sender = Sender()
+                threading.Thread(target=sender.run, name="progress", daemon=True).start()
+                _sender, _owner = sender, os.getpid()
+    return _sender
