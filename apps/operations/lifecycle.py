@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,8 +30,7 @@ def conclude(outcomes: Sequence[Outcome], *, now: datetime) -> None:
     """
     if not outcomes:
         return
-    _write_steps(outcomes, now)
-    operations = _lock({outcome.step.operation_id for outcome in outcomes})
+    operations = _write_steps(outcomes, now)
     told = [(outcome.step.operation_id, draft) for outcome in outcomes for draft in _drafts(outcome)]
     for outcome in outcomes:
         if not outcome.open:
@@ -88,23 +87,23 @@ def _told_at(step: Step) -> str:
     return step.topic if lanes.is_there(step.lane) else topics.user(step.operation.user_id)
 
 
-def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> None:
+def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> dict[UUID, Operation]:
+    """Write what became of steps; returns their operations, locked."""
     if not outcomes:
-        return
+        return {}
     statuses = [_step_status(outcome) for outcome in outcomes]
     data = [json.dumps(outcome.data) if not outcome.error else None for outcome in outcomes]
     failures = [json.dumps(outcome.error) if outcome.error else None for outcome in outcomes]
-    sql.execute(_WRITE_STEPS, [now, [outcome.step.pk for outcome in outcomes], statuses, data, failures])
+    steps = [outcome.step.pk for outcome in outcomes]
+    operations = list({outcome.step.operation_id for outcome in outcomes})
+    locked = Operation.objects.raw(_WRITE_STEPS, [now, steps, statuses, data, failures, operations])
+    return {operation.pk: operation for operation in locked}
 
 
 def _step_status(outcome: Outcome) -> str:
     if outcome.error:
         return StepStatus.FAILED
     return StepStatus.RUNNING if outcome.open else StepStatus.SUCCEEDED
-
-
-def _lock(ids: Iterable[UUID]) -> dict[UUID, Operation]:
-    return {operation.pk: operation for operation in Operation.objects.raw(_LOCK, [list(ids)])}
 
 
 def _drafts(outcome: Outcome) -> Sequence[Draft]:
@@ -205,13 +204,15 @@ def _result(step: Step) -> dict[str, Any]:
     return {"stepId": step.key, "action": step.action, "status": step.status, **step.subject, "error": step.error}
 
 
-_LOCK = "SELECT * FROM operations_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 _WRITE_STEPS = """
-    UPDATE operations_step step
-    SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb,
-        finished_at = CASE WHEN ended.status <> 'running' THEN %s END
-    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS ended(id, status, data, error)
-    WHERE step.id = ended.id
+    WITH written AS (
+        UPDATE operations_step step
+        SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb,
+            finished_at = CASE WHEN ended.status <> 'running' THEN %s END
+        FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS ended(id, status, data, error)
+        WHERE step.id = ended.id
+    )
+    SELECT * FROM operations_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 _WRITE_OPERATIONS = """
     UPDATE operations_operation operation

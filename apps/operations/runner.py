@@ -109,8 +109,9 @@ def _run(lane: str, steps: Sequence[Step], run: "Way") -> None:
     with logs.context(lane=lane, operationId=" ".join(operations[:10])):
         outcomes = run(lane, steps, now)
         lifecycle.conclude(outcomes, now=now)
-        failed = sum(outcome.error is not None for outcome in outcomes)
-        log.info("steps ended", extra={"steps": len(steps), "failed": failed})
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    said = {"lane": lane, "operationId": " ".join(operations[:10]), "steps": len(steps), "failed": failed}
+    transaction.on_commit(lambda: log.info("steps ended", extra=said))
 
 
 Way = Callable[[str, Sequence[Step], datetime], list[Outcome]]

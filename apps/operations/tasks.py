@@ -3,10 +3,10 @@
 from celery import shared_task
 from django.db import InterfaceError, OperationalError, connection
 
-from apps.operations import runner
+from apps.operations import hints, runner
 
 
-@shared_task(name="operations.run_lane", ignore_result=True)
+@shared_task(name=hints.RUN_LANE, ignore_result=True)
 def run_lane(lane: str) -> None:
     """Run what is pending in a lane. Safe to run twice, late, or not at all: the relay finds what is left."""
     try:

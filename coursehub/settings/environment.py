@@ -76,7 +76,7 @@ def database(url: str) -> dict[str, Any]:
     query = dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
     host = unquote(query.pop("host", "")) or unquote(parts.hostname or "")
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "apps.core.postgres",
         "NAME": unquote(parts.path.lstrip("/")) or "coursehub",
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),

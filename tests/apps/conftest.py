@@ -8,6 +8,7 @@ from celery import current_app
 
 from apps.accounts.models import User
 from apps.core.redis import client
+from apps.operations import hints, tasks
 from apps.outbox import drainer
 from tests.support.api import ApiClient, a_user
 
@@ -50,7 +51,9 @@ def fresh_redis() -> None:
 def workers() -> Iterator[None]:
     """Have each job run at once, as if a worker were infinitely fast."""
     current_app.conf.task_always_eager = True
+    hints.use(tasks.run_lane)
     yield
+    hints.use(None)
     current_app.conf.task_always_eager = False
 
 
