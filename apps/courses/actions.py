@@ -5,9 +5,10 @@ from datetime import datetime
 from uuid import UUID
 
 from apps.courses import outline as rules
-from apps.courses import store
+from apps.courses import presence, store
 from apps.courses.models import Course
 from apps.courses.outline import Change, Outline, Result
+from apps.courses.presence import Going
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.outbox.emit import Draft, revoke_access
@@ -18,7 +19,7 @@ DISABLED = ""
 
 
 class CourseLane:
-    """Runs steps on one course: load, apply the rules, write the difference."""
+    """Runs steps on one course: load, apply the rules, write the difference, tell who else is concerned."""
 
     def is_there(self, lane: str) -> bool:
         return Course.objects.filter(pk=topics.parse(lane).id).exists()
@@ -29,7 +30,10 @@ class CourseLane:
         after = before.copy()
         results = rules.apply_all(after, changes, now)
         store.save(before, after)
-        return [_outcome(lane, after, step, result) for step, result in zip(steps, results, strict=True)]
+        done = list(zip(steps, results, strict=True))
+        told = _tell(before, after, done, now)
+        store.delete(before, after)
+        return [_outcome(lane, after, step, result, told.get(step.pk, ())) for step, result in done]
 
 
 def _change(step: Step) -> Change:
@@ -37,12 +41,44 @@ def _change(step: Step) -> Change:
     return Change(step.action, str(actor.pk) if actor.is_active else DISABLED, step.payload, step.atomic_group)
 
 
-def _outcome(lane: str, outline: Outline, step: Step, result: Result) -> Outcome:
+def _tell(
+    before: Outline, after: Outline, done: Sequence[tuple[Step, Result]], now: datetime
+) -> dict[int, list[Draft]]:
+    """Tell the apps above what goes or returns; gives back the events that come of it, by the step that led to it."""
+    told: dict[int, list[Draft]] = {}
+    for step, draft in _partings_and_returns(before, after, done, now):
+        told.setdefault(step.pk, []).append(draft)
+    return told
+
+
+def _partings_and_returns(
+    before: Outline, after: Outline, done: Sequence[tuple[Step, Result]], now: datetime
+) -> list[tuple[Step, Draft]]:
+    if before.course is None or after.course is None:
+        return []
+    doers = {step.action: step for step, result in done if not result.error and not result.data.get("alreadyGone")}
+    goes = after.course.deleted_at is not None and before.course.deleted_at is None
+    if before.course.deleted_at and not after.course.deleted_at:
+        return presence.tell_returned(UUID(after.course.id), doers["course.restore"], now)
+    chapters, videos = (_deleted_by(done, kind) for kind in ("chapter", "video"))
+    if not (goes or chapters or videos):
+        return []
+    course = doers["course.delete"] if goes else None
+    return presence.tell_going(Going(UUID(after.course.id), course, chapters, videos), now)
+
+
+def _deleted_by(done: Sequence[tuple[Step, Result]], kind: str) -> dict[UUID, Step]:
+    """Map the chapters or videos that were deleted to the steps that did it."""
+    deletions = ((step, result) for step, result in done if step.action == f"{kind}.delete" and not result.error)
+    return {UUID(result.data[f"{kind}Id"]): step for step, result in deletions if not result.data.get("alreadyGone")}
+
+
+def _outcome(lane: str, outline: Outline, step: Step, result: Result, told: Sequence[Draft]) -> Outcome:
     # What never came to be has no listeners: its failures are told to whoever asked for it.
     topic = lane if outline.course else topics.user(step.operation.user_id)
     if result.error:
         return Outcome(step, topic, error=result.error.as_dict(), silent=result.error.code == "rolled_back")
-    return Outcome(step, topic, data=result.data, drafts=list(_drafts(lane, step, result)))
+    return Outcome(step, topic, data=result.data, drafts=[*_drafts(lane, step, result), *told])
 
 
 def _drafts(lane: str, step: Step, result: Result) -> Iterator[Draft]:

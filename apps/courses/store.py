@@ -117,7 +117,7 @@ def _unborn(course_id: UUID, outline: Outline, needs: Needs) -> set[str]:
 
 
 def save(before: Outline, after: Outline) -> None:
-    """Write the difference between two states of one outline."""
+    """Write the difference between two states of one outline, but for what is to be deleted (`delete`)."""
     if after.course is None:
         return
     course_id = after.course.id
@@ -125,7 +125,6 @@ def save(before: Outline, after: Outline) -> None:
     _save_members(course_id, before.members, after.members)
     _save_chapters(course_id, before, after)
     _save_videos(course_id, before, after)
-    _delete(before, after)
 
 
 def _save_course(before: CourseRow | None, after: CourseRow) -> None:
@@ -188,7 +187,8 @@ def _save_videos(course_id: str, before: Outline, after: Outline) -> None:
     _save_positions("courses_video", moved)
 
 
-def _delete(before: Outline, after: Outline) -> None:
+def delete(before: Outline, after: Outline) -> None:
+    """Delete the chapters and videos that are not there any more. Comes last: what moved out of them stays."""
     chapters = before.chapters.keys() - after.chapters.keys()
     videos = before.videos.keys() - after.videos.keys()
     if videos:
