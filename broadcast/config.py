@@ -38,12 +38,16 @@ class Settings:
     beacon_seconds: float = 1
     """How often each process sends itself a message through each channel layer, to see that it still carries."""
 
-    history_length: int = 2000
-    """Events kept for each topic."""
+    history_length: int = 5000
+    """Events kept for each topic, at most: two of the largest saves, and what else happens."""
+    history_bytes: int = 4 * 1024 * 1024
+    """Bytes of events kept for each topic, at most (the newest event is kept in any case)."""
     history_seconds: int = 6 * 3600
     """How long a topic's events are kept after its newest."""
-    replay_limit: int = 1000
-    """Events that one resume may replay; who missed more has to refetch."""
+    replay_limit: int = 2500
+    """Events that one resume may replay: one of the largest saves, and some more. Who missed more has to refetch."""
+    replay_bytes: int = 1_000_000
+    """Bytes of events that one resume may replay; below ``send_buffer_bytes``, or slow clients are closed by it."""
 
     send_buffer_bytes: int = 1024 * 1024
     """What a client that reads too slowly may have waiting before it is closed with 4101."""
@@ -57,6 +61,8 @@ class Settings:
     ping_timeout_seconds: float = 30
     """A client that answers no WebSocket ping for this long is gone."""
     http_idle_seconds: float = 75
+    bridge_read_seconds: float = 15
+    """How long a POST to the bridge may take to come, from its first byte to its last."""
     redis_timeout_seconds: float = 2
 
     drain_seconds: float = 10

@@ -9,6 +9,7 @@ from broadcast.contracts import events
 from broadcast.parcel import Parcel
 
 _SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_DELAY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _KNOWN_TYPES: Final = frozenset(
     value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)
 )
@@ -38,9 +39,22 @@ class Metrics:
         self.healed = Counter("coursehub_events_healed", "Events from history that filled a gap.", registry=registry)
         self.dropped = Counter("coursehub_events_dropped", "Events not emitted.", ["reason"], registry=registry)
         self.bridge = Counter("coursehub_bridge_requests", "Posts to the bridge.", ["status"], registry=registry)
+        self._posts: dict[int, Counter] = {}
         self.ingested = Counter("coursehub_events_ingested", "Events taken from the bridge.", registry=registry)
         self.ingest_seconds = Histogram(
             "coursehub_ingest_seconds", "Time to take one post.", registry=registry, buckets=_SECONDS
+        )
+        self.ingest_delay = Histogram(
+            "coursehub_ingest_delay_seconds",
+            "Age of the oldest event of a post once the history has it: by its timestamp, so by two clocks.",
+            registry=registry,
+            buckets=_DELAY_SECONDS,
+        )
+        self.layer_seconds = Histogram(
+            "coursehub_channel_layer_seconds",
+            "How long events took from the process that took them to this one, by two clocks.",
+            registry=registry,
+            buckets=_DELAY_SECONDS,
         )
         self.layer_lag = Gauge(
             "coursehub_channel_layer_lag_seconds", "How long a message took last.", ["node"], registry=registry
@@ -49,6 +63,15 @@ class Metrics:
             "coursehub_channel_layer_losses", "Times the channel layer lost something.", ["node"], registry=registry
         )
         self.epochs = Counter("coursehub_history_lost", "Times the history was lost.", registry=registry)
+
+    def count_post(self, status: int, taken: int, seconds: float) -> None:
+        """Count one POST to the bridge: its answer, the events taken anew, and the time it took."""
+        posts = self._posts.get(status)
+        if posts is None:
+            posts = self._posts[status] = self.bridge.labels(str(status))
+        posts.inc()
+        self.ingested.inc(taken)
+        self.ingest_seconds.observe(seconds)
 
     def count_emitted(self, parcel: Parcel, listeners: int, failed: int, seconds: float) -> None:
         """Count one emitted event; a watcher of the hub."""

@@ -55,12 +55,12 @@ class Parcel:
 
 def from_event(event: Mapping[str, Any], *, topic: str) -> Parcel:
     """Encode an event that was checked."""
-    return _labelled(event, topic=topic, body=events.encode(event))
+    return labelled(event, topic=topic, body=events.encode(event))
 
 
 def from_body(body: bytes, *, topic: str) -> Parcel:
     """Label an encoded event that comes from the history."""
-    return _labelled(json.loads(body), topic=topic, body=body)
+    return labelled(json.loads(body), topic=topic, body=body)
 
 
 def unpack(packed: Packed, *, topic: str) -> Parcel:
@@ -79,7 +79,8 @@ def text_frame(payload: bytes) -> bytes:
     return struct.pack("!BBQ", 0x81, 127, size) + payload
 
 
-def _labelled(event: Mapping[str, Any], *, topic: str, body: bytes) -> Parcel:
+def labelled(event: Mapping[str, Any], *, topic: str, body: bytes) -> Parcel:
+    """Label an encoded event, of which this is the content."""
     data = event["data"]
     return Parcel(
         topic=topic,

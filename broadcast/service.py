@@ -6,11 +6,12 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import cycle
 
 from broadcast import layers, parcel, revocations
+from broadcast.bundles import Bundler
 from broadcast.clients import Clients
 from broadcast.config import Settings
 from broadcast.contracts import tickets
@@ -20,7 +21,7 @@ from broadcast.history import History, Unavailable, connect
 from broadcast.hub import Change, Hub
 from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node
 from broadcast.metrics import Metrics
-from broadcast.parcel import Parcel
+from broadcast.parcel import Packed, Parcel
 from broadcast.resume import Limits, Retained
 from broadcast.revocations import Revocation, Revocations
 from broadcast.session import Terms
@@ -75,6 +76,7 @@ class Service:
         self._layers = Layers(
             [self._make_node(number, partial(make, url)) for number, url in enumerate(settings.channel_layer_urls)]
         )
+        self._bundlers = {node: self._make_bundler(node) for node in self._layers.nodes}
         self.terms = Terms(
             read_ticket=self._read_ticket,
             revocations=self.revocations,
@@ -90,17 +92,21 @@ class Service:
     async def run(self) -> None:
         """Run what goes on in the background until cancelled."""
         try:
-            await together(self._pulse(), self._beat(), self._healer.run(), self._layers.run())
+            bundlers = [bundler.run() for bundler in self._bundlers.values()]
+            await together(self._pulse(), self._beat(), self._healer.run(), self._layers.run(), *bundlers)
         finally:
             self.ready = False
             with contextlib.suppress(Exception):
                 await self.history.close()
 
-    async def take(self, parcels: Sequence[Parcel], withdrawn: Sequence[Revocation]) -> int:
+    async def take(
+        self, parcels: Sequence[Parcel], withdrawn: Sequence[Revocation], *, oldest_ms: int | None = None
+    ) -> int:
         """
         Take a batch of events and revocations in, and send it to all processes; returns how many were duplicates.
 
-        Duplicates are sent on again: whoever took them first may have died before it did.
+        Duplicates are sent on again: whoever took them first may have died before it did. ``oldest_ms``: the earliest
+        timestamp of the events, for the metrics.
 
         Raises:
             Gaps: events are missing before these.
@@ -110,12 +116,25 @@ class Service:
         duplicates = 0
         if durable or withdrawn:
             duplicates = await self.history.append(durable, withdrawn=withdrawn, now_ms=self.now_ms())
+        if oldest_ms is not None:
+            self.metrics.ingest_delay.observe(max(self.now_ms() - oldest_ms, 0) / 1000)
         for revocation in withdrawn:
             self._withdraw(revocation)
+        self._tell_of(withdrawn)
+        for bundler in self.pass_on(parcels):
+            await bundler.relieved()
+        return duplicates
+
+    def pass_on(self, parcels: Sequence[Parcel]) -> Iterable[Bundler]:
+        """Send events that need not be remembered, or are, to all processes; returns who sends them to the others."""
         for taken in parcels:
             self._emit(taken)
-        await self._layers.publish(self._messages(parcels, withdrawn))
-        return duplicates
+        used: dict[Bundler, None] = {}
+        for taken in parcels:
+            bundler = self._bundlers[self._layers.node(taken.topic)]
+            bundler.add(taken)
+            used[bundler] = None
+        return used
 
     async def read(self, topic: str, since: int | None) -> Retained:
         """
@@ -177,18 +196,17 @@ class Service:
         )
         return Node(make_layer, handlers, beacon_seconds=self.settings.beacon_seconds)
 
-    def _messages(self, parcels: Sequence[Parcel], withdrawn: Sequence[Revocation]) -> list[tuple[str | None, Message]]:
-        by_topic: dict[str, list[Parcel]] = {}
-        for taken in parcels:
-            by_topic.setdefault(taken.topic, []).append(taken)
-        messages: list[tuple[str | None, Message]] = [
-            (topic, {"type": _EVENTS, "origin": self._origin, "topic": topic, "events": [p.pack() for p in of_topic]})
-            for topic, of_topic in by_topic.items()
-        ]
+    def _make_bundler(self, node: Node) -> Bundler:
+        def publish(topic: str, events: list[Packed]) -> "asyncio.Future[None]":
+            message = {"type": _EVENTS, "origin": self._origin, "topic": topic, "at": self.now_ms(), "events": events}
+            return node.publish(topic, message)
+
+        return Bundler(publish, on_drop=self.metrics.dropped.labels("layer_full").inc)
+
+    def _tell_of(self, withdrawn: Sequence[Revocation]) -> None:
         if withdrawn:
             encoded = [revocation.encode() for revocation in withdrawn]
-            messages.append((None, {"type": _CONTROL, "origin": self._origin, "revocations": encoded}))
-        return messages
+            self._layers.publish(None, {"type": _CONTROL, "origin": self._origin, "revocations": encoded})
 
     def _on_message(self, message: Message) -> None:
         if message["origin"] == self._origin:
@@ -197,6 +215,7 @@ class Service:
             for encoded in message["revocations"]:
                 self._withdraw(revocations.decode(encoded))
             return
+        self.metrics.layer_seconds.observe(max(self.now_ms() - message["at"], 0) / 1000)
         for packed in message["events"]:
             self._emit(parcel.unpack(packed, topic=message["topic"]))
 

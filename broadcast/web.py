@@ -1,6 +1,5 @@
 """The HTTP side of the service, beside the WebSockets on the same port."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -36,8 +35,7 @@ class WebApplication:
             await _send(send, 200, CONTENT_TYPE_PLAIN_0_0_4, self._service.metrics.render())
             return
         answer = await self._answer(scope, receive)
-        body = json.dumps(answer.body).encode()
-        await _send(send, answer.status, "application/json", body, answer.headers or {})
+        await _send(send, answer.status, "application/json", answer.encoded, answer.headers or {})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         methods = self._routes.get(scope["path"])
@@ -50,8 +48,13 @@ class WebApplication:
         return await handle(scope, receive)
 
     async def _post(self, scope: Scope, receive: Receive) -> Answer:
+        # Only what a connection asks for after something else comes here: see `broadcast.ingest`.
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        return await publish.post(self._service, await _read_body(receive), headers)
+        timestamp = headers.get(bridge.TIMESTAMP_HEADER.lower(), "")
+        signature = headers.get(bridge.SIGNATURE_HEADER.lower(), "")
+        body = await _read_body(receive)
+        answer = publish.post(self._service, body, timestamp=timestamp, signature=signature)
+        return answer if isinstance(answer, Answer) else await answer
 
     async def _refuse_upgrade(self, _scope: Scope, _receive: Receive) -> Answer:
         # The server lets only those upgrades come here that are to be refused, and requests that are none.

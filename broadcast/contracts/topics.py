@@ -1,5 +1,6 @@
 """Topics: ``course:<uuid>`` and ``user:<uuid>``, plain strings everywhere; these functions make and read them."""
 
+import re
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -9,6 +10,9 @@ KINDS: Final = frozenset({COURSE, USER})
 
 ENVELOPE_KEYS: Final = {COURSE: "courseId", USER: "userId"}
 """Which key of an event's envelope names the topic, by the topic's kind."""
+
+# Not `str(UUID(text)) == text`: it takes seven times as long, and every event is checked twice.
+_CANONICAL_UUID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
 class InvalidTopic(ValueError):
@@ -45,7 +49,7 @@ def parse(topic: object) -> Parsed:
     if not isinstance(topic, str):
         raise InvalidTopic
     kind, _, raw_id = topic.partition(":")
-    if kind not in KINDS or not _is_canonical_uuid(raw_id):
+    if kind not in KINDS or _CANONICAL_UUID(raw_id) is None:
         raise InvalidTopic
     return Parsed(kind, raw_id)
 
@@ -61,10 +65,3 @@ def of_envelope(event: dict[str, object]) -> str:
     topic = f"{kind}:{event.get(ENVELOPE_KEYS[kind])}"
     parse(topic)
     return topic
-
-
-def _is_canonical_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False

@@ -7,7 +7,9 @@ from functools import partial
 
 import pytest
 
-from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node, redis_layer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node, PipeliningLayer, redis_layer
 from tests.support.broadcast_fakes import TOPIC, Network
 from tests.support.broadcast_valkey import Valkey
 
@@ -152,19 +154,29 @@ async def test_a_layer_that_falls_silent_is_built_anew(start):
     await station.wait_until(lambda: bool(station.losses))
 
 
-async def test_publishing_does_not_wait_for_a_layer_that_hangs(start):
+async def test_a_full_queue_drops_at_once_and_keeps_nobody_waiting(start):
     network = Network()
     station = await start(network.layer)
-    layers = Layers([station.node])
+    await join(station, TOPIC)
     hang = asyncio.Event()
 
     async def hanging(*_: object) -> None:
         await hang.wait()
 
     station.node._layer.group_send = hanging
-    async with asyncio.timeout(2):
-        await layers.publish([(TOPIC, {"type": "events"})])
+    tried = [station.node.publish(TOPIC, {"type": "events"}) for _ in range(10_500)]
+    assert tried[-1].done()
+    assert not tried[0].done()
     hang.set()
+
+
+async def test_layers_carry_a_message_for_all_to_all(start):
+    networks = [Network(), Network()]
+    here, there = [await start(network.layer) for network in networks]
+    layers = Layers([here.node, there.node])
+    layers.publish(None, {"type": "control"})
+    await here.wait_for(1)
+    await there.wait_for(1)
 
 
 async def test_a_topic_belongs_to_one_layer_in_every_process():
@@ -208,3 +220,19 @@ async def test_the_real_layer_joins_again_after_a_restart(start):
         await receiver.wait_for(1)
     finally:
         valkey.close()
+
+
+async def test_what_is_sent_in_one_round_trip_is_heard_by_a_layer_of_the_library(empty_valkey: Valkey):
+    """The two must agree on names and encoding, whatever else is subclassed."""
+    stock = RedisPubSubChannelLayer(hosts=[empty_valkey.url], prefix="coursehub")
+    ours = redis_layer(empty_valkey.url, timeout_seconds=1)
+    assert isinstance(ours, PipeliningLayer)
+    channel = await stock.new_channel()
+    await stock.group_add("course.1", channel)
+    await stock.group_add("course.2", channel)
+    sent = [(f"course.{n % 2 + 1}", {"type": "events", "n": n, "body": b"x"}) for n in range(50)]
+    await ours.group_send_all(sent)
+    async with asyncio.timeout(5):
+        assert [await stock.receive(channel) for _ in sent] == [message for _, message in sent]
+    await stock.flush()
+    await ours.flush()

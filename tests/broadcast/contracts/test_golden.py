@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broadcast import publish
+from broadcast import batches
 from broadcast.contracts import events, frames, topics
 from tests.support.broadcast_schema import document, problems
 
@@ -35,9 +35,10 @@ def test_every_event_type_of_the_contract_has_a_golden_file():
 def test_a_golden_event_is_taken_by_the_bridge_and_reaches_clients_as_it_is(name: str):
     event = EVENTS[name]
     posted = {**event, "topic": topics.of_envelope(event)}
-    (parcel,), withdrawn = publish.read(json.dumps(posted).encode())
+    batch = batches.read(json.dumps(posted).encode())
+    (parcel,) = batch.parcels
     assert json.loads(parcel.body) == event
-    assert (parcel.type, withdrawn) == (name, [])
+    assert (parcel.type, batch.withdrawn) == (name, [])
 
 
 @pytest.mark.parametrize("name", EVENTS)

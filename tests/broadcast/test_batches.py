@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadcast import publish
+from broadcast import batches
 from broadcast.contracts import events
-from broadcast.publish import Malformed
+from broadcast.batches import Malformed
 from broadcast.revocations import Revocation
 from tests.support.broadcast_fakes import TOPIC
 from tests.support.broadcast_process import event, revocation
@@ -20,31 +20,31 @@ USER = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 def read(*posted: Any) -> Any:
     """Read a batch."""
-    return publish.read(json.dumps({"events": posted}).encode())
+    return batches.read(json.dumps({"events": posted}).encode())
 
 
 def test_events_keep_their_order_and_controls_are_set_apart():
-    parcels, withdrawn = read(event(TOPIC, 1), revocation(USER, TOPIC, 5), event(TOPIC, None, "upload-progress"))
-    assert [(p.seq, p.type) for p in parcels] == [(1, "chapter-update-complete"), (None, "upload-progress")]
-    assert withdrawn == [Revocation(USER, TOPIC, 5)]
+    batch = read(event(TOPIC, 1), revocation(USER, TOPIC, 5), event(TOPIC, None, "upload-progress"))
+    assert [(p.seq, p.type) for p in batch.parcels] == [(1, "chapter-update-complete"), (None, "upload-progress")]
+    assert batch.withdrawn == [Revocation(USER, TOPIC, 5)]
 
 
 def test_the_body_for_clients_is_the_event_without_topic_and_white_space():
     posted = event(TOPIC, 1, newTitle="Überblick")
-    (parcel,), _ = publish.read(json.dumps(posted, indent=2).encode())
+    (parcel,) = batches.read(json.dumps(posted, indent=2).encode()).parcels
     del posted["topic"]
     assert parcel.body == json.dumps(posted, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def test_unknown_types_and_members_pass():
-    (parcel,), _ = read({**event(TOPIC, 1, "thing-happened"), "more": [1]})
+    (parcel,) = read({**event(TOPIC, 1, "thing-happened"), "more": [1]}).parcels
     assert (parcel.type, json.loads(parcel.body)["more"]) == ("thing-happened", [1])
 
 
 def test_nobodys_operation_may_have_led_to_an_event():
     posted = event(TOPIC, 1)
     del posted["operationId"]
-    (parcel,), _ = read(posted)
+    (parcel,) = read(posted).parcels
     assert parcel.operation_id is None
 
 
@@ -97,14 +97,14 @@ def test_what_is_no_event_at_all_is_malformed(posted: Any):
 
 
 def test_nul_characters_are_data_like_any_other():
-    (parcel,), _ = read(event(TOPIC, 1, title="a\u0000b"))
+    (parcel,) = read(event(TOPIC, 1, title="a\u0000b")).parcels
     assert json.loads(parcel.body)["data"]["title"] == "a\u0000b"
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_bytes_do_more_than_be_malformed(body: bytes):
     with contextlib.suppress(Malformed):
-        publish.read(body)
+        batches.read(body)
 
 
 _JSON = st.recursive(
@@ -119,3 +119,46 @@ _NAMES = ("type", "topic", "courseId", "userId", "operationId", "seq", "timestam
 def test_no_json_does_more_than_be_malformed(change: dict[str, Any]):
     with contextlib.suppress(Malformed):
         read(event(TOPIC, 1) | change, revocation(USER, TOPIC, 1) | change)
+
+
+def test_a_batch_knows_its_oldest_event_with_a_seq():
+    late, early, progress = [event(TOPIC, seq) | {"timestamp": at} for seq, at in ((1, 9), (2, 5), (None, 1))]
+    del progress["operationId"]
+    assert read(late, early, progress).oldest_ms == 5
+    assert read(progress).oldest_ms is None
+
+
+@pytest.mark.parametrize(
+    ("posted", "is_progress"),
+    [
+        ([], True),
+        ([event(TOPIC, None, "upload-progress")], True),
+        ([event(TOPIC, None, "upload-progress"), event(TOPIC, 1)], False),
+        ([revocation(USER, TOPIC, 1)], False),
+    ],
+)
+def test_only_what_need_not_be_remembered_is_progress(posted: list[Any], is_progress: bool):
+    assert read(*posted).is_progress is is_progress
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity"])
+def test_a_number_that_json_lacks_refuses_the_event_or_the_body(number: str):
+    body = json.dumps({"events": [event(TOPIC, 1), event(TOPIC, 2, size=1234)]}).replace("1234", number)
+    with pytest.raises(Malformed) as problem:
+        batches.read(body.encode())
+    assert problem.value.index == (1 if "e" in number else None)
+
+
+def test_numbers_of_any_size_arrive_as_they_are():
+    numbers = [0, -1, 2**53 + 1, 2**64, 10**40, 0.1, -0.5, 1e300, 5e-324]
+    (parcel,) = read(event(TOPIC, 1, numbers=numbers)).parcels
+    assert json.loads(parcel.body)["data"]["numbers"] == numbers
+
+
+@given(_JSON.filter(lambda value: "nan" not in repr(value) and "inf" not in repr(value)))
+def test_data_arrives_as_it_is_whichever_way_it_was_read(value: Any):
+    (quick,) = read(event(TOPIC, 1, value=value)).parcels
+    assert json.loads(quick.body)["data"] == {"value": value}
+    content = json.loads(json.dumps(event(TOPIC, 1, value=value)))
+    slow = batches._read_event(content, events.encode)
+    assert json.loads(slow.body) == json.loads(quick.body)
