@@ -10,11 +10,11 @@ SETTINGS := SECRET_KEY=lint BROADCAST_SECRET=lint TICKET_SECRET=lint DATABASE_UR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run services test lint fmt demo bench clean clean-data venv venv-dev
+.PHONY: help run services test lint fmt demo bench bench-broadcast clean clean-data venv venv-dev
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-11s %s\n' "$$name" "$$text"; done
+		printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 run: venv ## Run everything on this machine, until Ctrl-C. ARGS=--verbose shows every log line.
 	@exec $(PY) -m coursehub.stack run --with-parent $(ARGS)
@@ -27,6 +27,9 @@ demo: venv-dev ## Play every use case of course editing against the running stac
 
 bench: venv-dev ## Measure saves, from HTTP to the event.
 	@exec $(PY) -m benchmarks $(ARGS)
+
+bench-broadcast: venv-dev ## Measure the broadcast service beside nchan, Node ws, stock Channels and a limit in C.
+	@exec $(PY) -m benchmarks.broadcast $(ARGS)
 
 test: venv-dev ## Run the tests; without ARGS also hold their coverage to its mark.
 ifeq ($(strip $(ARGS)),)

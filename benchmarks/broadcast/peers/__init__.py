@@ -1,0 +1,1 @@
+"""Who is measured: each a server that takes POSTs of events and sends them to WebSocket clients."""

@@ -1,0 +1,66 @@
+"""CourseHub's broadcast service: one process, with tickets and signed posts, as in earnest."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from benchmarks.broadcast import wire
+from benchmarks.broadcast.peers.base import Peer
+from benchmarks.broadcast.wire import Event, Opening
+from broadcast.contracts import bridge, tickets, topics
+from coursehub.stack import parts
+
+_USER = 1
+UNLIMITED = {
+    "LOG_LEVEL": "WARNING",
+    "BROADCAST_CONNECTIONS_PER_USER": "1000000",
+    "BROADCAST_TOPICS_PER_CONNECTION": "1000",
+}
+"""One address plays everybody here: limits on what a single one may do are out of the way."""
+
+
+class CourseHub(Peer):
+    """``python -m broadcast``. ``more`` is added to its environment."""
+
+    name = "CourseHub"
+    has_history = True
+
+    def __init__(self, services: Mapping[str, str], more: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._services, self._more = services, more or {}
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "broadcast"]
+
+    def environment(self) -> Mapping[str, str]:
+        names = ("REDIS_URL", "BROADCAST_SECRET", "TICKET_SECRET")
+        given = {name: self._services[name] for name in names}
+        return {"PATH": os.environ["PATH"], "WEBSOCKET_PORT": str(self.port), **given, **UNLIMITED, **self._more}
+
+    def is_ready(self) -> bool:
+        return parts.answers("127.0.0.1", self.port, "/readyz")
+
+    def opening(self, number: int, topics: Sequence[str]) -> Opening:
+        return self.joining(number, topics)
+
+    def joining(
+        self, number: int, names: Sequence[str], *, since: int | None = None, replay: int = 0, at: int = 0
+    ) -> Opening:
+        """
+        Connect as the ``number``-th user, with a ticket for courses, and subscribe to them.
+
+        ``since``: resume all from there, which has to bring ``replay`` events each. ``at``: the seq the ticket knows.
+        """
+        user = wire.topic(number, _USER)
+        granted = {topics.user(user): 0} | {topics.course(name): at for name in names}
+        ticket, _ = tickets.issue(secret=self._services["TICKET_SECRET"], user_id=user, seqs=granted)
+        resumed = {} if since is None else {"since": since}
+        frames = wire.client_frames(*({"type": "subscribe", "topic": topics.course(name), **resumed} for name in names))
+        request = wire.upgrade("/ws/", {"Sec-WebSocket-Protocol": "coursehub.v1", "Authorization": f"Bearer {ticket}"})
+        controls = 2 + len(names)  # welcome, subscribed to the user's own topic, and to each course
+        return Opening(request, frames, controls, seen=since, replay=replay * len(names))
+
+    def post(self, events: Sequence[Event]) -> bytes:
+        posted = [{"topic": topics.course(event.topic), **event.envelope()} for event in events]
+        body = wire.encode(posted[0] if len(posted) == 1 else {"events": posted})
+        return wire.post(bridge.PATH, body, bridge.signed_headers(body, secret=self._services["BROADCAST_SECRET"]))
