@@ -10,7 +10,7 @@ SETTINGS := SECRET_KEY=lint BROADCAST_SECRET=lint TICKET_SECRET=lint DATABASE_UR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run services test lint fmt demo bench bench-broadcast clean clean-data venv venv-dev
+.PHONY: help run services test peers lint fmt demo bench bench-broadcast clean clean-data venv venv-dev
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -40,6 +40,9 @@ ifeq ($(strip $(ARGS)),)
 else
 	$(PY) -m pytest $(ARGS)
 endif
+
+peers: venv-dev ## Install the WebSocket clients and the conformance suite that the tests try the broadcast service with.
+	$(PY) -m tests.support.peers
 
 lint: venv-dev ## Check style, types, and who imports whom.
 	$(PY) -m ruff check .
