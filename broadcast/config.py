@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+from broadcast.addresses import Network, parse_networks
+
+_TRUSTED_PROXIES = "BROADCAST_TRUSTED_PROXIES"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -54,7 +57,20 @@ class Settings:
     frame_bytes: int = 32 * 1024
     """The longest frame a client may send."""
     connections_per_user: int = 64
+    connects_per_second_per_user: float = 2
+    """In the long run; ``connections_per_user`` may come at once."""
+    connections_per_address: int = 1000
+    connects_per_second_per_address: float = 50
+    """In the long run; ``connections_per_address`` may come at once."""
     topics_per_connection: int = 200
+    subscribes_per_second: float = 10
+    """Of one connection in the long run; twice ``topics_per_connection`` may come at once."""
+    frames_per_second: float = 20
+    """Of one connection in the long run; three times ``topics_per_connection`` may come at once."""
+    http_connections: int = 4096
+    """Connections that are neither a WebSocket nor a stream: half open, or HTTP between two requests."""
+    trusted_proxies: tuple[Network, ...] = parse_networks("127.0.0.0/8, ::1")
+    """Whose X-Forwarded-For is believed."""
 
     handshake_seconds: float = 5
     ping_seconds: float = 20
@@ -90,6 +106,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         host=environ.get("HOST") or "127.0.0.1",
         port=_number("WEBSOCKET_PORT", environ.get("WEBSOCKET_PORT") or "8080", int, highest=65535),
         log_level=_log_level(environ.get("LOG_LEVEL") or "INFO"),
+        **_proxies(environ),
         **_limits(environ),
     )
 
@@ -111,6 +128,16 @@ def _log_level(value: str) -> str:
     if value.upper() not in _LOG_LEVELS:
         raise ConfigurationError(f"LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}")
     return value.upper()
+
+
+def _proxies(environ: Mapping[str, str]) -> dict[str, Any]:
+    text = environ.get(_TRUSTED_PROXIES)
+    if text is None:
+        return {}
+    try:
+        return {"trusted_proxies": parse_networks(text)}
+    except ValueError as problem:
+        raise ConfigurationError(f"{_TRUSTED_PROXIES}: {problem}") from problem
 
 
 def _limits(environ: Mapping[str, str]) -> dict[str, Any]:

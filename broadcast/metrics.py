@@ -34,6 +34,7 @@ class Metrics:
             "coursehub_connections_closed", "Connections closed by the server.", ["code"], registry=registry
         )
         self.refused = Counter("coursehub_upgrades_refused", "Upgrades refused.", ["status"], registry=registry)
+        self.limited = Counter("coursehub_limited", "Refused over a limit.", ["limit"], registry=registry)
         self.resumes = Counter("coursehub_resumes", "How subscriptions began.", ["outcome"], registry=registry)
         self.heals = Counter("coursehub_gap_heals", "Gaps found in topics.", ["outcome"], registry=registry)
         self.healed = Counter("coursehub_events_healed", "Events from history that filled a gap.", registry=registry)

@@ -71,12 +71,21 @@ def unpack(packed: Packed, *, topic: str) -> Parcel:
 
 def text_frame(payload: bytes) -> bytes:
     """Wrap a payload into one unmasked, final text frame (RFC 6455, section 5.2)."""
+    return _frame(0x81, payload)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """Wrap a payload into one unmasked, final binary frame."""
+    return _frame(0x82, payload)
+
+
+def _frame(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
-        return struct.pack("!BB", 0x81, size) + payload
+        return struct.pack("!BB", first, size) + payload
     if size < 65536:
-        return struct.pack("!BBH", 0x81, 126, size) + payload
-    return struct.pack("!BBQ", 0x81, 127, size) + payload
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
 
 
 def labelled(event: Mapping[str, Any], *, topic: str, body: bytes) -> Parcel:

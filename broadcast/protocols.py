@@ -4,14 +4,30 @@ Daphne's protocols, with what this service needs of them: bounds, refusals befor
 `daphne.server` installs Twisted's asyncio reactor, so it is imported before anything else of Twisted.
 """
 
+import asyncio
+import time
+from collections import deque
+from functools import cached_property
 from typing import Any, Final
 
 import daphne.server  # type: ignore[import-untyped]  # noqa: F401
+from autobahn.wamp.types import TransportDetails
+from autobahn.websocket.protocol import TrafficStats
+from autobahn.websocket.protocol import WebSocketProtocol as Framing
+from autobahn.websocket.utf8validator import Utf8Validator
 from daphne.http_protocol import HTTPFactory, WebRequest  # type: ignore[import-untyped]
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # type: ignore[import-untyped]
+from twisted.internet.defer import Deferred
+from twisted.web import http
 
-from broadcast.contracts import bridge
+from broadcast import handshake
+from broadcast.contracts import bridge, frames
+from broadcast.doorkeeper import Door
+from broadcast.entrance import Entrance, Waiting
+from broadcast.handshake import Upgrade
 from broadcast.outlet import Outlet
+from broadcast.parcel import binary_frame, text_frame
+from broadcast.pinging import Pinging
 
 _TOO_LARGE_BODY: Final = (
     b'{"success": false, "error": {"code": "payload_too_large", "message": "The body is larger than may be."}}'
@@ -22,6 +38,7 @@ _TOO_LARGE: Final = (
 )
 _MOST_DISCARDED_BYTES: Final = 16 * bridge.MAX_BODY_BYTES
 _MOST_UNREAD_FRAMES: Final = 64
+_PATH: Final = frames.PATH.encode()
 
 
 class Request(WebRequest):  # type: ignore[misc]
@@ -51,10 +68,30 @@ class Request(WebRequest):  # type: ignore[misc]
         if self._refused:
             self.channel.loseConnection()
             return None
-        if self._wants_upgrade() and not self.server.takes_upgrade(self.path):
-            # As an ordinary request it gets an ordinary answer that says why.
-            self.requestHeaders.removeHeader(b"upgrade")
+        if self._wants_upgrade():
+            if self.path != _PATH:
+                # As an ordinary request it gets an ordinary answer.
+                self.requestHeaders.removeHeader(b"upgrade")
+            elif not self._may_upgrade():
+                return None
         return super().process()
+
+    def address(self) -> str | None:
+        """Tell for which address this request counts."""
+        forwarded_for = b",".join(self.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
+        origin: str | None = self.server.origins.of(self.client.host, forwarded_for.decode("latin-1"))
+        return origin
+
+    def _may_upgrade(self) -> bool:
+        address = self.address()
+        refusal = self.server.refuse_upgrade(address)
+        if refusal is None:
+            self.channel.leave()
+            self.server.ws_factory.next_address = address
+        else:
+            self.channel.transport.write(refusal)
+            self.channel.loseConnection()
+        return refusal is None
 
     def _wants_upgrade(self) -> bool:
         return any(value.lower() == b"websocket" for value in self.requestHeaders.getRawHeaders(b"upgrade", []))
@@ -67,21 +104,164 @@ class Request(WebRequest):  # type: ignore[misc]
         self.channel.transport.write(_TOO_LARGE)
 
 
+class Channel(http.HTTPChannel):
+    """An HTTP connection. How long it may be silent is for its factory's `Waiting` to see, not a timer of its own."""
+
+    requestFactory = Request  # noqa: N815
+    timeOut = None  # noqa: N815
+    factory: Any
+    site: Any
+
+    def connectionMade(self) -> None:  # noqa: N802
+        """Begin."""
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        self.factory.channels.note(self.transport, time.monotonic())
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take bytes from the client."""
+        self.factory.channels.note(self.transport, time.monotonic())
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Any = None) -> None:  # noqa: N802
+        """Be told that the connection is gone."""
+        self.leave()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def leave(self) -> None:
+        """Be no longer among those that wait: the connection is becoming something else."""
+        self.factory.channels.forget(self.transport)
+
+
 class RequestFactory(HTTPFactory):  # type: ignore[misc]
-    """Makes an HTTP channel for each connection."""
+    """Lets connections in, each by an `Entrance`, and makes what they turn out to be."""
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        settings = server.settings
+        self.half_open = self._make_waiting(settings.http_connections, settings.handshake_seconds, "half_open")
+        self.channels = self._make_waiting(settings.http_connections, settings.http_idle_seconds, "idle")
+        self._door = Door(server.service, lambda _: Entrance(self, time.monotonic))
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
-        """Make the channel of one connection."""
-        protocol = super().buildProtocol(addr)
-        protocol.requestFactory = Request
-        return protocol
+        """Make the first protocol of one connection."""
+        return self._door.buildProtocol(addr)
+
+    def make_channel(self) -> Channel:
+        """Make the protocol for HTTP."""
+        channel = Channel()  # type: ignore[no-untyped-call]
+        channel.factory = channel.site = self
+        return channel
+
+    def open_socket(self, transport: Any, upgrade: Upgrade, rest: bytes) -> None:
+        """Let a WebSocket begin, or refuse it."""
+        forwarded_for = upgrade.headers.get(b"x-forwarded-for", b"").decode("ascii")
+        address = self.server.origins.of(transport.client[0], forwarded_for)
+        if (refusal := self.server.refuse_upgrade(address)) is None:
+            self.server.ws_factory.open(transport, upgrade, rest, address)
+        else:
+            transport.write(refusal)
+            transport.loseConnection()
+
+    def sweep(self) -> None:
+        """Cut off who has been silent for too long."""
+        now = time.monotonic()
+        self.half_open.sweep(now)
+        self.channels.sweep(now)
+
+    def _make_waiting(self, capacity: int, patience_seconds: float, reason: str) -> Waiting:
+        on_cut = self.server.service.metrics.limited.labels(reason).inc
+        return Waiting(capacity=capacity, patience_seconds=patience_seconds, on_cut=on_cut)
 
 
 class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
-    """A WebSocket that hands its `Outlet` to the application, and reads no faster than the application does."""
+    """
+    A WebSocket that hands its `Outlet` to the application, and reads no faster than the application does.
+
+    autobahn sets some sixty attributes on each connection, and formats them for a log that is off; here those that
+    hardly ever change are the class's, and the rest is made when it is needed. `SocketFactory` adds the options.
+    """
 
     outlet: Outlet | None = None
+    address: str | None = None
+    """For which address it counts; None: for nobody's."""
+    heard = True
+    asked_at = 0.0
+    slot = 0
+
+    # What autobahn's WebSocketProtocol.__init__ and _connectionMade set.
+    state = Framing.STATE_CONNECTING
+    send_state = Framing.SEND_STATE_GROUND
+    data = b""
+    triggered = inside_message = False
+    current_frame = None
+    websocket_version = 13
+    websocket_protocol_in_use = None
+    websocket_extensions_in_use: Any = ()
+    trafficStats: Any = TrafficStats()  # type: ignore[no-untyped-call]  # noqa: N815
+    trackTimings = False  # noqa: N815
+    trackedTimings = _perMessageCompress = None  # noqa: N815
+    wasMaxFramePayloadSizeExceeded = wasMaxMessagePayloadSizeExceeded = False  # noqa: N815
+    closedByMe = failedByMe = droppedByMe = wasClean = False  # noqa: N815
+    wasServerConnectionDropTimeout = wasOpenHandshakeTimeout = wasCloseHandshakeTimeout = False  # noqa: N815
+    wasServingFlashSocketPolicyFile = False  # noqa: N815
+    wasNotCleanReason = localCloseCode = localCloseReason = remoteCloseCode = remoteCloseReason = None  # noqa: N815
+    openHandshakeTimeoutCall = closeHandshakeTimeoutCall = None  # noqa: N815
+    autoPingTimeoutCall = autoPingPending = autoPingPendingCall = autoPingPendingSent = None  # noqa: N815
+    autoPingPendingSeq = 0  # noqa: N815
+    _transport_details = TransportDetails()
+    _valid_events = ("message",)
+
+    server: Any = None
+    application_queue: Any = None
+    client_addr: Any = None
+    _upgrade: Upgrade | None = None
     _reading = True
+    _failing = False
+
+    def __init__(self) -> None:
+        # Not autobahn's: see above.
+        pass
+
+    @cached_property
+    def is_open(self) -> Any:
+        """Be resolved when the handshake is over."""
+        return Deferred()
+
+    @cached_property
+    def is_closed(self) -> Any:
+        """Be resolved when the connection is over."""
+        return Deferred()
+
+    @cached_property
+    def send_queue(self) -> deque[Any]:
+        """Hold what is to be sent in pieces."""
+        return deque()
+
+    @cached_property
+    def utf8validator(self) -> Any:
+        """Check text that comes in pieces."""
+        return Utf8Validator()  # type: ignore[no-untyped-call]
+
+    def open(self, transport: Any, upgrade: Upgrade, rest: bytes, address: str | None) -> None:
+        """Begin, with the request of a handshake that was found good, and what came after it."""
+        self._upgrade, self.data, self.address = upgrade, rest, address
+        transport.protocol = self
+        self.makeConnection(transport)
+        headers = [(name, value) for name, value in upgrade.headers.items() if name != b"daphne-root-path"]
+        host, port = transport.client[:2]
+        scope = {
+            "type": "websocket",
+            "path": frames.PATH,
+            "raw_path": _PATH,
+            "root_path": "",
+            "headers": headers,
+            "query_string": upgrade.query,
+            "client": [host, port],
+            "server": None,
+            "subprotocols": upgrade.subprotocols,
+        }
+        self.application_queue = self.server.create_application(self, scope)
+        self.application_queue.put_nowait({"type": "websocket.connect"})
 
     def make_outlet(self, capacity_bytes: int) -> Outlet:
         """Make the way out to this client."""
@@ -93,12 +273,78 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         )
         return self.outlet
 
+    def connectionMade(self) -> None:  # noqa: N802
+        """Begin."""
+        self.server = self.factory.server_class
+        self.transport.setTcpNoDelay(True)
+        self.factory.pinging.add(self)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take bytes from the client."""
+        self.heard = True
+        self._dataReceived(data)
+
+    def processHandshake(self) -> None:  # noqa: N802
+        """Read the request, if that was not done at the entrance."""
+        if self._upgrade is None:
+            super().processHandshake()
+
+    def serverAccept(self, subprotocol: str | None = None) -> None:  # noqa: N802
+        """Open the WebSocket, as the application wants it."""
+        if self._upgrade is None:
+            super().serverAccept(subprotocol)
+            return
+        self.websocket_protocol_in_use = subprotocol
+        self.transport.write(handshake.accept(self._upgrade, subprotocol))
+        self._upgrade = None
+        self.state = self.STATE_OPEN
+        if self.data:
+            self.consumeData()
+
+    def onOpen(self) -> None:  # noqa: N802
+        """Be told that the WebSocket is open."""
+
+    _onOpen = onOpen  # noqa: N815
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         """Pass a message to the application."""
-        super().onMessage(payload, isBinary)
+        message = {"bytes": payload} if isBinary else {"text": payload.decode()}
+        self.application_queue.put_nowait({"type": "websocket.receive", **message})
         if self._reading and self.application_queue.qsize() >= _MOST_UNREAD_FRAMES:
             self._reading = False
             self.transport.pauseProducing()
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Take a message from the application; those to send go out where all else does."""
+        if self.state == self.STATE_CLOSED:
+            return
+        if message["type"] != "websocket.send" or self.outlet is None:
+            super().handle_reply(message)
+        elif (text := message.get("text")) is not None:
+            self.outlet.write(text_frame(text.encode()))
+        else:
+            self.outlet.write(binary_frame(message["bytes"]))
+
+    def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
+        if self.state != self.STATE_OPEN:
+            if not self._failing:
+                super()._fail_connection(code, reason)
+            return
+        # What came before the breach is answered first: the application was woken for it, and runs before this does.
+        # What comes after is not even looked at.
+        self._failing = self.failedByMe = True
+        self.state = self.STATE_CLOSING
+        asyncio.get_running_loop().call_soon(self._fail_now, code, reason)
+
+    def _fail_now(self, code: int, reason: str) -> None:
+        self._failing = False
+        if self.state == self.STATE_CLOSING:
+            self.state = self.STATE_OPEN
+            super()._fail_connection(code, reason)
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: ARG002, N802
+        """Send bytes."""
+        self.transport.write(data)
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
         """Send a close frame, after which nothing else may follow (RFC 6455, section 5.5.1)."""
@@ -112,7 +358,30 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         """Be told that the connection is gone."""
         if self.outlet is not None:
             self.outlet.shut()
-        super().connectionLost(reason)
+        self.factory.pinging.remove(self)
+        self.server.leave(self.address)
+        Framing._connectionLost(self, reason)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: Any) -> None:  # noqa: ARG002, N802, N803
+        """Tell the application."""
+        if self.application_queue is not None:
+            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    def ask(self) -> None:
+        """Ask the client whether it is there."""
+        self.sendPing()
+
+    def give_up(self) -> None:
+        """Drop a client that does not answer."""
+        self.server.service.metrics.closed.labels("silent").inc()
+        self.dropConnection(abort=True)
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """Be told that the application failed."""
+        if self.state == self.STATE_CONNECTING:
+            self.transport.abortConnection()
+        else:
+            super().handle_exception(exception)
 
     def _resume_reading(self) -> None:
         if not self._reading and self.state != self.STATE_CLOSED:
@@ -121,6 +390,25 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
 
 
 class SocketFactory(WebSocketFactory):  # type: ignore[misc]
-    """Makes a `SocketProtocol` for each upgrade."""
+    """Makes a `SocketProtocol` for each upgrade, and asks them in turn whether they are still there."""
 
-    protocol = SocketProtocol
+    def __init__(self, server: Any) -> None:
+        super().__init__(server, server="")
+        self.next_address: str | None = None
+        self.pinging = Pinging(period_seconds=server.ping_interval, timeout_seconds=server.ping_timeout)
+
+    def set_options(self, **options: Any) -> None:
+        """Set autobahn's options, once and for all connections."""
+        self.setProtocolOptions(**options)
+        chosen = {name: getattr(self, name) for name in SocketProtocol.CONFIG_ATTRS}
+        self.protocol = type("SocketProtocol", (SocketProtocol,), {**chosen, "factory": self})
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+        """Make the protocol of a connection that autobahn shakes hands with, for `next_address`."""
+        protocol = super().buildProtocol(addr)
+        protocol.address, self.next_address = self.next_address, None
+        return protocol
+
+    def open(self, transport: Any, upgrade: Upgrade, rest: bytes, address: str | None) -> None:
+        """Begin a WebSocket whose request was found good."""
+        self.protocol().open(transport, upgrade, rest, address)

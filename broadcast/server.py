@@ -1,8 +1,11 @@
 """Daphne's server, with the settings, the protocols and the end that this service needs."""
 
 import asyncio
+import gc
 import logging
 import signal
+import time
+from functools import partial
 from typing import Any, Final
 
 from daphne.server import Server, reactor  # type: ignore[import-untyped]
@@ -15,17 +18,21 @@ from twisted.logger import (
     globalLogBeginner,
 )
 
+from broadcast.addresses import Origins
 from broadcast.application import make_application
 from broadcast.config import Settings
 from broadcast.consumers import OUTLET
-from broadcast.contracts import frames
+from broadcast.limits import Turnstile
 from broadcast.protocols import RequestFactory, SocketFactory
+from broadcast.publish import Answer, unavailable
 from broadcast.service import Service
+from broadcast.web import encode, too_many
 
 log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 4096
 _LAST_PATIENCE_SECONDS: Final = 8
+_GARBAGE_THRESHOLDS: Final = (50_000, 20, 50)
 
 
 class BroadcastServer(Server):  # type: ignore[misc]
@@ -35,11 +42,6 @@ class BroadcastServer(Server):  # type: ignore[misc]
         super().__init__(
             make_application(service),
             endpoints=["tcp"],
-            websocket_timeout=-1,
-            websocket_connect_timeout=settings.handshake_seconds,
-            websocket_handshake_timeout=settings.handshake_seconds,
-            websocket_max_message_size=settings.frame_bytes,
-            websocket_max_frame_size=settings.frame_bytes,
             ping_interval=settings.ping_seconds,
             ping_timeout=settings.ping_timeout_seconds,
             server_name="",
@@ -47,22 +49,47 @@ class BroadcastServer(Server):  # type: ignore[misc]
         self.settings = settings
         self.service = service
         self.exit_code = 0
-        self.connections: dict[Any, dict[str, Any]] = {}
+        self.origins = Origins(settings.trusted_proxies)
+        self._addresses = Turnstile(
+            at_most=settings.connections_per_address, per_second=settings.connects_per_second_per_address
+        )
+        self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
 
-    def takes_upgrade(self, path: bytes) -> bool:
-        """Tell whether a WebSocket may be opened here and now."""
-        service = self.service
-        taken = path == frames.PATH.encode() and service.ready and not service.draining
-        if not taken:
-            service.metrics.refused.labels("503" if path == frames.PATH.encode() else "404").inc()
-        return taken
+    def refuse_upgrade(self, address: str | None) -> bytes | None:
+        """Count one more connection of an address, and give None; or give the answer that refuses it."""
+        answer = self._refuse(address)
+        if answer is None:
+            return None
+        self.service.metrics.refused.labels(str(answer.status)).inc()
+        return encode(answer)
+
+    def leave(self, address: str | None) -> None:
+        """Be told that a connection of an address is gone."""
+        if address is not None:
+            self._addresses.leave(address)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Start the application for a connection; a WebSocket's gets its `Outlet` as an ASGI extension."""
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        scope["asgi"] = {"version": "3.0"}
         if scope["type"] == "websocket":
             scope["extensions"] = {OUTLET: protocol.make_outlet(self.settings.send_buffer_bytes)}
-        return super().create_application(protocol, scope)
+        running = self.application(scope, queue.get, partial(self.handle_reply, protocol))
+        task = asyncio.get_event_loop().create_task(running)
+        self._running.add(task)
+        task.add_done_callback(partial(self._on_application_end, protocol))
+        return queue
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Take what the application says to a client that may be gone."""
+        protocol.handle_reply(message)
+
+    def protocol_connected(self, protocol: Any) -> None:
+        """Keep no list of protocols: each application tells when it has ended."""
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        """Keep no list of protocols."""
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code of the process."""
@@ -75,23 +102,46 @@ class BroadcastServer(Server):  # type: ignore[misc]
         background.add_done_callback(self._on_background_end)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, loop)
-        reactor.callLater(1, self.application_checker)
-        reactor.callLater(2, self.timeout_checker)
+        self._look_after(loop)
+        _collect_less_garbage()
         reactor.run(installSignalHandlers=False)
         background.cancel()
         loop.run_until_complete(asyncio.wait([background], timeout=_LAST_PATIENCE_SECONDS))
         return self.exit_code
 
+    def _refuse(self, address: str | None) -> Answer | None:
+        service = self.service
+        if service.draining:
+            return unavailable("This process is leaving.")
+        if not service.ready:
+            return unavailable("The history is away.")
+        refused = None if address is None else self._addresses.enter(address, service.now_ms())
+        if refused is None:
+            return None
+        service.metrics.limited.labels(f"address_{refused.reason}").inc()
+        return too_many(refused)
+
+    def _on_application_end(self, protocol: Any, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            log.error("Exception inside application: %s", problem, exc_info=problem)
+            protocol.handle_exception(problem)
+
+    def _look_after(self, loop: asyncio.AbstractEventLoop) -> None:
+        pinging = self.ws_factory.pinging
+        pinging.tick(time.monotonic())
+        self.http_factory.sweep()
+        loop.call_later(pinging.tick_seconds, self._look_after, loop)
+
     def _make_factories(self) -> None:
+        settings = self.settings
         self.http_factory = RequestFactory(self)
-        self.http_factory.timeOut = self.settings.http_idle_seconds
-        self.ws_factory = SocketFactory(self, server=self.server_name)
-        self.ws_factory.setProtocolOptions(
-            autoPingTimeout=self.ping_timeout,
+        self.ws_factory = SocketFactory(self)
+        self.ws_factory.set_options(
             allowNullOrigin=True,
-            openHandshakeTimeout=self.websocket_handshake_timeout,
-            maxMessagePayloadSize=self.websocket_max_message_size,
-            maxFramePayloadSize=self.websocket_max_frame_size,
+            openHandshakeTimeout=0,
+            maxMessagePayloadSize=settings.frame_bytes,
+            maxFramePayloadSize=settings.frame_bytes,
             # So that a client reads why (1002, 1007, 1009) instead of finding the connection gone.
             failByDrop=False,
         )
@@ -129,3 +179,11 @@ def _log_crashes_only() -> None:
     critical: Any = LogLevelFilterPredicate(LogLevel.critical)
     observer: Any = FilteringLogObserver(STDLibLogObserver("twisted"), [critical])  # type: ignore[arg-type]
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
+
+
+def _collect_less_garbage() -> None:
+    # What was loaded stays. A connection is some fifty objects that are no garbage either, and looking at all of them
+    # every few hundred connections would take as long as the connections do.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)

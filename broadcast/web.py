@@ -1,16 +1,19 @@
 """The HTTP side of the service, beside the WebSockets on the same port."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from broadcast import publish
 from broadcast.contracts import bridge, frames
+from broadcast.limits import Refused
 from broadcast.publish import Answer, refuse, unavailable
 from broadcast.service import Service
 
 _DRAINING: Final = "This process is leaving."
+_FULL_RETRY_AFTER_SECONDS: Final = 30
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -74,6 +77,21 @@ class WebApplication:
         if not await self._service.check_ready():
             return unavailable("Redis does not answer, or has only just come back.")
         return Answer(200, {"success": True, "data": {"status": "ready"}})
+
+
+def too_many(refused: Refused) -> Answer:
+    """Refuse who is over a limit of its address, until it may be tried again."""
+    seconds = max(1, -(-refused.wait_ms // 1000)) if refused.wait_ms else _FULL_RETRY_AFTER_SECONDS
+    message = "There are too many connections from this address, or they come too fast."
+    return refuse(429, "throttled", message, headers={"Retry-After": str(seconds)})
+
+
+def encode(answer: Answer) -> bytes:
+    """Write an answer as HTTP/1.1, for a connection that ends with it."""
+    fields = {"Content-Type": "application/json", "Content-Length": str(len(answer.encoded)), "Connection": "close"}
+    lines = [f"{name}: {value}\r\n" for name, value in {**fields, **(answer.headers or {})}.items()]
+    head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n{''.join(lines)}\r\n"
+    return head.encode("latin-1") + answer.encoded
 
 
 async def _read_body(receive: Receive) -> bytes:

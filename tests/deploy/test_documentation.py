@@ -49,6 +49,7 @@ def read_by_broadcast() -> set[str]:
         "HOST",
         "WEBSOCKET_PORT",
         "LOG_LEVEL",
+        "BROADCAST_TRUSTED_PROXIES",
     }
     return plain | {f"BROADCAST_{name.upper()}" for name in limits}
 
