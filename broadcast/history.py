@@ -9,6 +9,7 @@ another epoch than the one it knew tells its clients to resync. Nothing that is 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import chain
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -21,10 +22,11 @@ from broadcast import revocations
 from broadcast.parcel import Parcel
 from broadcast.resume import Retained
 from broadcast.revocations import Revocation
+from broadcast.scripts import PipelinedScript
 
 _EPOCH_KEY: Final = "coursehub:epoch"
 _CONTROL_KEY: Final = "coursehub:control"
-_LAST_SEQ_SECONDS: Final = 7 * 86400
+_HEAD_SECONDS: Final = 7 * 86400
 _CLOCK_SKEW_MS: Final = 2000
 _MGET_CHUNK: Final = 500
 _MAX_CONNECTIONS: Final = 32
@@ -56,21 +58,26 @@ class Gaps(Exception):
 
 class History:
     """
-    The newest events of each topic.
+    The newest events of each topic: at most ``length``, at most ``size_bytes``, for ``seconds`` after the newest.
 
     ``on_new_epoch`` is called, at once and before the answer that showed it is used, when the history turns out to be
     another one than before.
     """
 
     def __init__(
-        self, redis: Redis, *, length: int, seconds: int, on_new_epoch: Callable[[], None] = lambda: None
+        self,
+        redis: Redis,
+        *,
+        length: int,
+        seconds: int,
+        size_bytes: int = 4 * 1024 * 1024,
+        on_new_epoch: Callable[[], None] = lambda: None,
     ) -> None:
         self._redis = redis
-        self._length = length
-        self._seconds = seconds
+        self._bounds = (length, size_bytes, seconds, _HEAD_SECONDS)
         self._on_new_epoch = on_new_epoch
         self._epoch = ""
-        self._append = redis.register_script(_script("append"))
+        self._append = PipelinedScript(redis, _script("append"))
         self._read = redis.register_script(_script("read"))
         self._begin = redis.register_script(_script("begin"))
 
@@ -95,15 +102,15 @@ class History:
             Gaps: an event is not the one its topic expects next.
             Unavailable: Redis is; whether anything was taken is not known, and taking it again does no harm.
         """
-        names = list(dict.fromkeys(parcel.topic for parcel in parcels))
-        index = {topic: number for number, topic in enumerate(names, start=1)}
-        flat: list[Any] = []
+        by_topic: dict[str, list[Parcel]] = {}
         for parcel in parcels:
-            flat += (index[parcel.topic], parcel.seq, parcel.body)
-        oldest_ms = now_ms - revocations.LIFETIME_MS
-        arguments = [self._length, self._seconds, _LAST_SEQ_SECONDS, max(oldest_ms, 0)]
-        counts = [len(names), len(parcels), len(withdrawn)]
-        tail = [*arguments, *counts, *flat, *(revocation.encode() for revocation in withdrawn)]
+            by_topic.setdefault(parcel.topic, []).append(parcel)
+        names = list(by_topic)
+        oldest_ms = max(now_ms - revocations.LIFETIME_MS, 0)
+        tail: list[Any] = [*self._bounds, oldest_ms, len(names), len(withdrawn)]
+        for of_topic in by_topic.values():
+            tail += _runs(of_topic)
+        tail += (revocation.encode() for revocation in withdrawn)
         reply = await self._call(self._append, lambda: [_CONTROL_KEY, *self._keys(names)], tail)
         if reply[0] == b"gaps":
             numbers = [int(number) for number in reply[1:]]
@@ -111,12 +118,17 @@ class History:
             raise Gaps([Gap(names[number - 1], expected) for number, expected in pairs])
         return int(reply[1])
 
-    async def read(self, topic: str, *, since: int | None, limit: int) -> Retained:
-        """Read what is kept of a topic; events after ``since`` only if there are at most ``limit``, and all kept."""
-        tail = ["" if since is None else since, limit]
+    async def read(self, topic: str, *, since: int | None, limit: int, limit_bytes: int = 0) -> Retained:
+        """
+        Read what is kept of a topic.
+
+        Events after ``since`` come only if they are all kept, and at most ``limit`` with at most ``limit_bytes`` (0:
+        any number).
+        """
+        tail = ["" if since is None else since, limit, limit_bytes]
         reply = await self._call(self._read, lambda: self._keys([topic]), tail)
         last = int(reply[1]) if reply[1] else None
-        return Retained(self.epoch_ms, last, int(reply[2]), reply[3:])
+        return Retained(self.epoch_ms, last, int(reply[2]), reply[4:], is_trimmed=reply[3] == b"1")
 
     async def positions(self, names: Sequence[str]) -> dict[str, int]:
         """Look up the newest seq of each topic; those that the history does not know are left out."""
@@ -143,7 +155,7 @@ class History:
 
     def _keys(self, names: Sequence[str]) -> list[str]:
         prefix = f"coursehub:{self._epoch}"
-        return [key for topic in names for key in (f"{prefix}:last:{topic}", f"{prefix}:events:{topic}")]
+        return [key for topic in names for key in (f"{prefix}:head:{topic}", f"{prefix}:events:{topic}")]
 
     async def _call(self, script: Any, keys: Callable[[], list[str]], tail: list[Any]) -> list[Any]:
         for _ in range(_ATTEMPTS):
@@ -156,9 +168,10 @@ class History:
 
     async def _positions(self, names: Sequence[str]) -> dict[str, int]:
         for _ in range(_ATTEMPTS):
-            epoch, *seqs = await self._redis.mget([_EPOCH_KEY, *self._keys(names)[::2]])
+            epoch, *heads = await self._redis.mget([_EPOCH_KEY, *self._keys(names)[::2]])
             if epoch is not None and epoch.decode() == self._epoch:
-                return {topic: int(seq) for topic, seq in zip(names, seqs, strict=True) if seq is not None}
+                known = zip(names, heads, strict=True)
+                return {topic: int(head.partition(b",")[0]) for topic, head in known if head is not None}
             await self.check()
         raise Unsettled
 
@@ -194,6 +207,20 @@ def connect(url: str, *, timeout_seconds: float) -> Redis:
         retry=Retry(NoBackoff(), 1),
     )
     return Redis(connection_pool=pool)
+
+
+def _runs(parcels: Sequence[Parcel]) -> list[Any]:
+    """Write a topic's events as ``append.lua`` reads them: runs without a gap."""
+    runs: list[list[Any]] = []
+    expected = None
+    for parcel in parcels:
+        if parcel.seq != expected:
+            runs.append([parcel.seq, 0])
+        runs[-1].append(parcel.body)
+        expected = (parcel.seq or 0) + 1
+    for run in runs:
+        run[1] = len(run) - 2
+    return [len(runs), *chain.from_iterable(runs)]
 
 
 def _script(name: str) -> str:

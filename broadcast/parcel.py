@@ -96,9 +96,16 @@ def labelled(event: Mapping[str, Any], *, topic: str, body: bytes) -> Parcel:
         seq=event.get("seq"),
         type_=event["type"],
         operation_id=event.get("operationId"),
-        subject=next((data[key] for key in _SUBJECTS if isinstance(data.get(key), str)), None),
+        subject=_subject_of(data),
         body=body,
     )
+
+
+def _subject_of(data: Mapping[str, Any]) -> str | None:
+    for key in _SUBJECTS:
+        if key in data and isinstance(data[key], str):
+            return str(data[key])
+    return None
 
 
 class Endings:

@@ -13,12 +13,14 @@ class Retained:
 
     ``epoch_ms``: when this history began. ``last``: the newest seq, None when the topic is not known. ``length``: how
     many events up to ``last`` are kept. ``bodies``: those after the seq that was asked for, if they may be replayed.
+    ``is_trimmed``: there were older ones, given up for room.
     """
 
     epoch_ms: int
     last: int | None
     length: int = 0
     bodies: Sequence[bytes] = ()
+    is_trimmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ def _resume_known(request: Request, since: int, retained: Retained, last: int, l
         believed = since <= request.granted_seq or request.resynced
         return Resumed(since, recovered=True) if believed else Refetch(last, frames.AHEAD)
     if since < last - retained.length:
-        trimmed = retained.length >= limits.kept
+        trimmed = retained.is_trimmed or retained.length >= limits.kept
         return Refetch(last, frames.TOO_FAR if trimmed else frames.HISTORY_LOST)
-    if last - since > limits.replay:
+    if last - since > min(limits.replay, len(retained.bodies)):
         return Refetch(last, frames.TOO_FAR)
     return Resumed(last, recovered=True, bodies=retained.bodies)
 

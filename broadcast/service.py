@@ -69,6 +69,7 @@ class Service:
             connect(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds),
             length=settings.history_length,
             seconds=settings.history_seconds,
+            size_bytes=settings.history_bytes,
             on_new_epoch=self._on_new_epoch,
         )
         self._healer = Healer(self.hub, self.history, self.metrics, limit=settings.history_length)
@@ -144,7 +145,8 @@ class Service:
             Unavailable: Redis is.
         """
         await self._layers.node(topic).opened(topic)
-        retained = await self.history.read(topic, since=since, limit=self.settings.replay_limit)
+        limit, limit_bytes = self.settings.replay_limit, self.settings.replay_bytes
+        retained = await self.history.read(topic, since=since, limit=limit, limit_bytes=limit_bytes)
         if retained.last is not None:
             self.hub.settle(topic, retained.last)
         return retained

@@ -1,6 +1,7 @@
 """The history, on a real Valkey."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -104,6 +105,107 @@ async def test_only_so_many_are_kept(open_history: Open):
     assert (retained.last, retained.length) == (10, 3)
     assert len(retained.bodies) == 3
     assert (await history.read(TOPIC, since=6, limit=10)).bodies == []
+
+
+def long_parcels(*seqs: int, size: int = 1000):
+    """Make events that are all as long."""
+    return [make_parcel(seq, text="x" * (size - len(make_parcel(seq, text="").body))) for seq in seqs]
+
+
+async def test_only_so_many_bytes_are_kept_and_the_newest_event_in_any_case(open_history: Open):
+    history = open_history(size_bytes=3500)
+    await history.append(long_parcels(1, 2, 3), now_ms=NOW)
+    before = await history.read(TOPIC, since=0, limit=10)
+    assert (before.length, before.is_trimmed, len(before.bodies)) == (3, False, 3)
+    await history.append(long_parcels(4, 5), now_ms=NOW)
+    after = await history.read(TOPIC, since=2, limit=10)
+    assert (after.last, after.length, after.is_trimmed) == (5, 3, True)
+    assert after.bodies == [p.body for p in long_parcels(3, 4, 5)]
+    await history.append(long_parcels(6, size=5000), now_ms=NOW)
+    newest = await history.read(TOPIC, since=5, limit=10)
+    assert (newest.length, newest.bodies) == (1, [p.body for p in long_parcels(6, size=5000)])
+
+
+async def test_the_bytes_that_are_kept_are_counted_exactly_whatever_comes_and_goes(
+    open_history: Open, empty_valkey: Valkey
+):
+    history = open_history(length=40, size_bytes=9_000)
+    generator = random.Random(1)
+    seq = 0
+    for _ in range(60):
+        new = [seq + n for n in range(1, generator.randint(2, 30))]
+        sizes = [generator.randint(250, 900) for _ in new]
+        await history.append([long_parcels(n, size=s)[0] for n, s in zip(new, sizes, strict=True)], now_ms=NOW)
+        seq = new[-1]
+        (key,) = empty_valkey.client.keys("coursehub:*:events:*")
+        (head,) = empty_valkey.client.mget(empty_valkey.client.keys("coursehub:*:head:*"))
+        kept = sum(map(len, empty_valkey.client.lrange(key, 0, -1)))
+        assert head.split(b",")[:2] == [b"%d" % seq, b"%d" % kept]
+        assert kept <= 9_000
+        assert empty_valkey.client.llen(key) <= 40
+        if generator.random() < 0.1:
+            empty_valkey.client.delete(key)
+
+
+async def test_more_bytes_than_may_be_replayed_are_not_read(open_history: Open):
+    history = open_history()
+    await history.append(long_parcels(1, 2, 3), now_ms=NOW)
+    assert len((await history.read(TOPIC, since=0, limit=10, limit_bytes=3000)).bodies) == 3
+    retained = await history.read(TOPIC, since=0, limit=10, limit_bytes=2999)
+    assert (retained.last, retained.length, retained.bodies) == (3, 3, [])
+
+
+async def test_appends_at_once_are_each_all_or_nothing(open_history: Open):
+    history = open_history()
+    await history.append(parcels(1), now_ms=NOW)
+    results = await asyncio.gather(
+        history.append(parcels(2, 3), now_ms=NOW),
+        history.append([*parcels(1, topic=OTHER), *parcels(9)], now_ms=NOW),
+        history.append(parcels(3, 4), now_ms=NOW),
+        *(history.append([make_parcel(1, topic=f"{TOPIC[:-4]}f{number:03x}")], now_ms=NOW) for number in range(300)),
+        return_exceptions=True,
+    )
+    assert results[0] == 0
+    assert isinstance(results[1], Gaps)
+    assert results[1].gaps == [Gap(TOPIC, 4)]
+    assert results[2:] == [1, *[0] * 300]
+    assert await history.positions([TOPIC, OTHER]) == {TOPIC: 4}
+
+
+async def test_a_server_that_forgot_the_script_is_given_it_again(open_history: Open, empty_valkey: Valkey):
+    history = open_history()
+    await history.append(parcels(1), now_ms=NOW)
+    empty_valkey.client.script_flush()
+    results = await asyncio.gather(*(history.append(parcels(seq), now_ms=NOW) for seq in (2, 3, 4)))
+    assert results == [0, 0, 0]
+
+
+async def test_who_appends_and_is_gone_before_the_answer_disturbs_nobody(open_history: Open):
+    history = open_history()
+    await history.check()
+    hasty = asyncio.create_task(history.append(parcels(1), now_ms=NOW))
+    patient = asyncio.create_task(history.append(parcels(2), now_ms=NOW))
+    await asyncio.sleep(0)
+    hasty.cancel()
+    assert await patient == 0
+    assert (await history.read(TOPIC, since=0, limit=10)).last == 2
+
+
+async def test_a_server_without_room_is_unavailable_until_it_has_some(open_history: Open):
+    valkey = Valkey().start()
+    try:
+        history = open_history(valkey)
+        await history.append(parcels(1), now_ms=NOW)
+        valkey.client.config_set("maxmemory-policy", "noeviction")
+        valkey.client.config_set("maxmemory", 1)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await history.append([*parcels(2), *parcels(1, topic=OTHER)], now_ms=NOW)
+        assert await history.positions([TOPIC, OTHER]) == {TOPIC: 1}
+        valkey.client.config_set("maxmemory", 0)
+        assert await history.append([*parcels(2), *parcels(1, topic=OTHER)], now_ms=NOW) == 0
+    finally:
+        valkey.close()
 
 
 async def test_more_than_may_be_replayed_is_not_read(open_history: Open):

@@ -43,6 +43,9 @@ UNKNOWN = Retained(EPOCH, None)
         (request(7), known(9, 2, since=7), Resumed(9, True, [b"8", b"9"])),
         (request(6), known(9, 2, since=6), Refetch(9, frames.HISTORY_LOST)),
         (request(0), known(101, since=0), Refetch(101, frames.TOO_FAR)),
+        (request(0), Retained(EPOCH, 9, 2, is_trimmed=True), Refetch(9, frames.TOO_FAR)),
+        # Kept, but too many bytes to be replayed.
+        (request(1), Retained(EPOCH, 9, 9), Refetch(9, frames.TOO_FAR)),
         # Committed before the ticket was made, but not delivered yet.
         (request(7, granted=7), known(5), Resumed(7, True)),
         (request(8, granted=7), known(5), Refetch(5, frames.AHEAD)),
