@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from coursehub.stack import errors, parts, postgres, report, staging
+from coursehub.stack import errors, parts, postgres, report, staging, swift
 from coursehub.stack.datadir import DataDirectory
 from coursehub.stack.services import Services
 from coursehub.stack.stack import Stack
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def services(options: argparse.Namespace) -> None:
-    """Run PostgreSQL and Valkey until told to stop; print what a shell needs to use them."""
+    """Run PostgreSQL, Valkey and Swift until told to stop; print what a shell needs to use them."""
     with Services(_data(), say=report.say) as running:
         for name, value in running.env.items():
             report.say(f"export {name}={shlex.quote(value)}")
@@ -62,6 +62,8 @@ def clean(_: argparse.Namespace) -> None:
     data.lock()
     if elsewhere := staging.elsewhere(data.path / postgres.Postgres.name):
         shutil.rmtree(elsewhere)
+    if (objects := data.path / swift.Swift.name).is_symlink():
+        shutil.rmtree(objects.resolve(), ignore_errors=True)
     shutil.rmtree(data.path)
     report.say(f"Deleted {data.path}.")
 

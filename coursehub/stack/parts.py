@@ -17,10 +17,16 @@ PORTS = {"api": "PORT", "broadcast": "WEBSOCKET_PORT"}
 """The parts that listen, each with its variable."""
 READY_LINE = "ready."
 """What parts without a port say when they have begun."""
+OBJECTS = (
+    *("S3_ENDPOINT_URL", "S3_PUBLIC_ENDPOINT_URL", "S3_BUCKET", "S3_REGION"),
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+)
+"""They only make sense together: without the first, ours is meant."""
 OURS = (
     *("HOST", "PORT", "WEBSOCKET_PORT", "COURSEHUB_DATA", "COURSEHUB_EMBEDDED", "DATABASE_URL", "REDIS_URL"),
     *("CELERY_BROKER_URL", "CHANNEL_LAYER_URLS", "BROADCAST_URL", "WEBSOCKET_PUBLIC_URL"),
     *("SECRET_KEY", "BROADCAST_SECRET", "TICKET_SECRET"),
+    *OBJECTS,
 )
 """Variables that say where everything is: an embedded run decides them, unless it is given them."""
 QUIET_SECONDS = 10.0

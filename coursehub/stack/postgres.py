@@ -74,6 +74,11 @@ class Postgres:
         self.child: processes.Child | None = None
 
     @property
+    def env(self) -> dict[str, str]:
+        """What tells clients where it is."""
+        return {"DATABASE_URL": self.url}
+
+    @property
     def kept_elsewhere(self) -> Path | None:
         """The directory made for the data where COURSEHUB_DATA cannot be reached."""
         return staging.elsewhere(self._link)

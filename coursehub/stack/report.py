@@ -41,6 +41,7 @@ def banner(stack: Stack) -> str:
         ("Bridge", f"{env['BROADCAST_URL']}/broadcast"),
         ("PostgreSQL", without_password(env["DATABASE_URL"])),
         ("Valkey", without_password(env["REDIS_URL"])),
+        ("S3", f"{env['S3_ENDPOINT_URL']}/{env['S3_BUCKET']}" if env.get("S3_ENDPOINT_URL") else "none"),
         ("Data and logs", f"{stack.data.path} (the logs in logs/, every address and password in stack.json)"),
     ]
     width = max(len(name) for name, _ in rows)

@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey together, with the directory for their sockets and the watchdog that survives us."""
+"""PostgreSQL, Valkey and Swift together, with the directory for their sockets and the watchdog that survives us."""
 
 import os
 import tempfile
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from coursehub.stack import leftovers, postgres, processes, valkey
+from coursehub.stack import leftovers, postgres, processes, swift, valkey
 from coursehub.stack.datadir import DataDirectory
 from coursehub.stack.watchdog import Watchdog
 
+VARIABLES = frozenset({"DATABASE_URL", "REDIS_URL", "S3_ENDPOINT_URL"})
+"""Each stands for a service; who is given one does not need ours."""
 SECRETS = ("SECRET_KEY", "BROADCAST_SECRET", "TICKET_SECRET")
 
 
@@ -17,7 +19,7 @@ class Services:
     """
     The services that nobody else provides, as a context manager.
 
-    ``external`` names the variables whose server is somebody else's: ``DATABASE_URL``, ``REDIS_URL``.
+    ``external`` names those of `VARIABLES` whose server is somebody else's.
     """
 
     def __init__(
@@ -29,7 +31,7 @@ class Services:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.data, self._fast, self._external, self._say = data, fast, external, say
-        self.running: dict[str, postgres.Postgres | valkey.Valkey] = {}
+        self.running: dict[str, postgres.Postgres | valkey.Valkey | swift.Swift] = {}
 
     def __enter__(self) -> "Services":
         self.data.lock()
@@ -49,8 +51,7 @@ class Services:
     @property
     def env(self) -> dict[str, str]:
         """What the parts need to know to use these services, and the secrets that belong to their data."""
-        urls = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}
-        known = {urls[name]: service.url for name, service in self.running.items()}
+        known = {name: value for service in self.running.values() for name, value in service.env.items()}
         known |= {name: self.data.secret(name) for name in SECRETS}
         return known | {"COURSEHUB_DATA": str(self.data.path)}
 
@@ -70,6 +71,8 @@ class Services:
             self.running["postgres"] = self._postgres()
         if "REDIS_URL" not in self._external:
             self.running["valkey"] = self._valkey()
+        if "S3_ENDPOINT_URL" not in self._external:
+            self._add_swift()
         for service in self.running.values():
             service.start()
 
@@ -85,6 +88,15 @@ class Services:
 
     def _valkey(self) -> valkey.Valkey:
         return valkey.Valkey(self.data, watchdog=self.watchdog, env=self._child_env(), fast=self._fast)
+
+    def _add_swift(self) -> None:
+        if not swift.is_available():
+            self._say("Nothing can be uploaded: Swift, the embedded object store, runs on Linux. Set S3_ENDPOINT_URL.")
+            return
+        server = swift.Swift(self.data, watchdog=self.watchdog, env=self._child_env(), fast=self._fast, say=self._say)
+        if self.data.is_temporary and server.kept_elsewhere:
+            self.watchdog.remove(server.kept_elsewhere)
+        self.running["swift"] = server
 
     def _child_env(self) -> dict[str, str]:
         """Ours without what would talk the servers into other settings, and with the mark for a later run."""

@@ -11,11 +11,10 @@ from typing import Any
 from coursehub.stack import errors, parts, ports, processes, procfile
 from coursehub.stack.attendant import Attendant, Runner
 from coursehub.stack.datadir import DataDirectory
-from coursehub.stack.services import Services
+from coursehub.stack.services import VARIABLES, Services
 
 DEMO_USER = "demo"
 _LOGIN = f"python manage.py ensure_user {DEMO_USER} --email demo@example.com --password-env COURSEHUB_DEMO_PASSWORD"
-_SERVICE_URLS = frozenset({"DATABASE_URL", "REDIS_URL"})
 
 
 class Stack:
@@ -24,7 +23,8 @@ class Stack:
 
     ``data``: where its state is; None: a temporary directory, gone afterwards.
     ``names``: which parts, ``broadcast:2`` being a second one of its kind on a port of its own.
-    ``given``: variables for all parts; DATABASE_URL or REDIS_URL among them stands in for that service.
+    ``given``: variables for all parts; DATABASE_URL, REDIS_URL or S3_ENDPOINT_URL among them stands in for that
+    service.
     ``fast``: without what only a crash of the machine needs. ``restart``: parts and services that die come back.
     ``login``: with a user to try things as. ``hear`` gets the name of a part and each line that it logs, ``say`` what
     an operator should know.
@@ -51,7 +51,7 @@ class Stack:
         self._commands = _commands_for(self.names, commands)
         self._given = _with_addresses(given or {})
         self.data = data or DataDirectory.temporary()
-        self.services = Services(self.data, fast=fast, external=_SERVICE_URLS & self._given.keys(), say=say)
+        self.services = Services(self.data, fast=fast, external=VARIABLES & self._given.keys(), say=say)
         self.runners: dict[str, Runner] = {}
         self._lock, self._over = threading.RLock(), threading.Event()
 
@@ -226,6 +226,9 @@ def _commands_for(names: Iterable[str], path: Path) -> dict[str, str]:
 def _with_addresses(given: Mapping[str, str]) -> dict[str, str]:
     """What was given, with an address for everything that has none."""
     chosen = {name: value for name, value in given.items() if value}
+    if "S3_ENDPOINT_URL" not in chosen:
+        # A shell may well hold credentials for something else.
+        chosen = {name: value for name, value in chosen.items() if name not in parts.OBJECTS}
     chosen.setdefault("HOST", "127.0.0.1")
     for variable in parts.PORTS.values():
         chosen.setdefault(variable, str(ports.free_port(chosen["HOST"])))

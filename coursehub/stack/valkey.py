@@ -31,6 +31,11 @@ class Valkey:
         self.url = f"redis://:{self._password}@127.0.0.1:{self.port}/0"
         self.child: processes.Child | None = None
 
+    @property
+    def env(self) -> dict[str, str]:
+        """What tells clients where it is."""
+        return {"REDIS_URL": self.url}
+
     def start(self) -> None:
         """
         Start the server and wait until it has read its data.

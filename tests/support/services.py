@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from coursehub.stack import ports
+from coursehub.stack import parts, ports
 from coursehub.stack.datadir import DataDirectory
 from coursehub.stack.services import Services
 
@@ -20,6 +20,7 @@ _OF_THE_SHELL = (
     *("HOST", "PORT", "WEBSOCKET_PORT", "CHANNEL_LAYER_URLS", "CELERY_BROKER_URL", "WEBSOCKET_PUBLIC_URL"),
     *("ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS", "REGISTRATION", "LOG_LEVEL", "DATABASE_URL"),
     *("REDIS_URL", "SECRET_KEY", "BROADCAST_SECRET", "TICKET_SECRET"),
+    *parts.OBJECTS,
 )
 
 
@@ -62,10 +63,13 @@ def _prepare_environment() -> None:
         os.environ.pop(name, None)
     os.environ |= (
         external
-        | _start(frozenset(external))
+        | _start(frozenset(external) | {"S3_ENDPOINT_URL"})
         | {
             # Nothing listens there until a test says so.
             "BROADCAST_URL": f"http://127.0.0.1:{ports.free_port()}",
+            "S3_ENDPOINT_URL": f"http://127.0.0.1:{ports.free_port()}",
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
             "COURSEHUB_EMBEDDED": "1",
             "THROTTLE_USER": "0",
         }

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from coursehub.stack import datadir, errors, report
+from coursehub.stack import datadir, errors, parts, report
 from coursehub.stack.datadir import DataDirectory
 from coursehub.stack.stack import Stack
 from tests.coursehub.stack.conftest import FAKE, is_alive, marked, until
@@ -110,7 +110,7 @@ def test_services_come_back_at_their_old_address_with_their_data(stack: Stack) -
     with psycopg.connect(database) as connection:
         connection.execute("CREATE TABLE kept ()")
     redis.Redis.from_url(broker).set("kept", "yes")
-    for name in ("postgres", "valkey"):
+    for name in ("postgres", "valkey", "swift"):
         stack.kill(name)
         stack.restart(name)
     with psycopg.connect(database) as connection:
@@ -153,10 +153,16 @@ def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(data: DataDirecto
 
 
 def test_a_service_of_somebody_elses_is_used_instead_of_ours(stack: Stack, commands: Path) -> None:
-    given = {name: stack.env[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    given = {name: stack.env[name] for name in ("DATABASE_URL", "REDIS_URL", *parts.OBJECTS)}
     with Stack(names=["api"], given=given, commands=commands, login=False, fast=True) as guest:
         assert guest.runners.keys() == {"api"}
         assert guest.env["REDIS_URL"] == stack.env["REDIS_URL"]
+        assert guest.env["S3_ENDPOINT_URL"] == stack.env["S3_ENDPOINT_URL"]
+
+
+def test_a_shells_credentials_for_another_store_are_not_taken_for_ours(stack: Stack, commands: Path) -> None:
+    given = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "else's", "S3_BUCKET": "other"}
+    assert Stack(names=["api"], given=given, commands=commands)._given.keys().isdisjoint(given)
 
 
 def test_stopping_leaves_no_process_and_no_directory(commands: Path) -> None:
@@ -173,7 +179,7 @@ def test_whatever_dies_comes_back_in_a_stack_that_restarts(commands: Path) -> No
     with Stack(
         names=["api", "worker"], commands=commands, login=False, fast=True, restart=True, say=said.append
     ) as stack:
-        for name in ("api", "worker", "postgres", "valkey"):
+        for name in ("api", "worker", "postgres", "valkey", "swift"):
             dead = stack.child(name)
             stack.kill(name)
             until(lambda dead=dead, name=name: stack.child(name) is not dead)
@@ -218,6 +224,7 @@ def test_the_banner_says_where_everything_is_without_a_services_password(stack: 
     ):
         assert address in shown
     assert stack.data.secret("VALKEY_PASSWORD") not in shown
+    assert stack.env["S3_ENDPOINT_URL"] in shown and stack.env["AWS_SECRET_ACCESS_KEY"] not in shown
 
 
 @pytest.mark.parametrize(
