@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from broadcast.addresses import Network, parse_networks
 
+_CACHE = "~/.cache/coursehub"
 _TRUSTED_PROXIES = "BROADCAST_TRUSTED_PROXIES"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -32,6 +33,10 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     log_level: str = "INFO"
+    native: bool = True
+    """Whether the loop that sends events is the one in C, where it can be had; ``BROADCAST_NATIVE``."""
+    cache: str = _CACHE
+    """The directory that it is compiled into; ``BROADCAST_CACHE``."""
 
     heartbeat_seconds: float = 25
     expiring_seconds: float = 60
@@ -106,6 +111,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         host=environ.get("HOST") or "127.0.0.1",
         port=_number("WEBSOCKET_PORT", environ.get("WEBSOCKET_PORT") or "8080", int, highest=65535),
         log_level=_log_level(environ.get("LOG_LEVEL") or "INFO"),
+        native=_switch("BROADCAST_NATIVE", environ.get("BROADCAST_NATIVE") or "on"),
+        cache=environ.get("BROADCAST_CACHE") or _CACHE,
         **_proxies(environ),
         **_limits(environ),
     )
@@ -128,6 +135,12 @@ def _log_level(value: str) -> str:
     if value.upper() not in _LOG_LEVELS:
         raise ConfigurationError(f"LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}")
     return value.upper()
+
+
+def _switch(name: str, value: str) -> bool:
+    if value.lower() not in {"on", "off"}:
+        raise ConfigurationError(f"{name} must be on or off")
+    return value.lower() == "on"
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, Any]:

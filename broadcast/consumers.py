@@ -149,7 +149,7 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def _join(self, join: Join) -> None:
         service, session, topic = self._service, cast("Session", self._session), join.topic
-        subscription = service.hub.subscribe(topic, self)
+        subscription = service.hub.subscribe(topic, self, self._outlet)
         heard_up_to = self._position(topic)
         self._unsubscribe(topic)
         self._joining[topic] = subscription

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from broadcast.contracts import frames
 from broadcast.parcel import Parcel
+from broadcast.sending.turn import Audience, Receiver
 
 Deliver = Callable[[Parcel], None]
-Emit = Callable[[Parcel, Sequence[Deliver]], None]
 
 
 class Listener(Protocol):
@@ -43,18 +43,40 @@ class Subscription:
     """
     One listener's place in one topic.
 
-    Until it is started, ``waiting`` collects what is emitted meanwhile. ``position`` is the seq up to which the
-    listener needs nothing; once it hears the topic live, the feed's own position counts.
+    With an ``outlet`` its events are written there, together with others of the same turn of the loop; without one
+    each is given to the listener. Until it is started, ``waiting`` collects what is emitted meanwhile. ``position`` is
+    the seq up to which the listener needs nothing; once it hears the topic live, the feed's own position counts.
     """
 
-    __slots__ = ("feed", "listener", "missed", "position", "waiting")
+    __slots__ = ("feed", "listener", "missed", "outlet", "position", "waiting")
 
-    def __init__(self, feed: "Feed", listener: Listener) -> None:
+    def __init__(self, feed: "Feed", listener: Listener, outlet: Receiver | None = None) -> None:
         self.feed = feed
         self.listener = listener
+        self.outlet = outlet
         self.position = 0
         self.waiting: list[Parcel] | None = []
         self.missed = False
+
+
+class Hearers:
+    """Who hears an event, at one moment: an audience of outlets, and ``others``. Never changed once it is made."""
+
+    __slots__ = ("audience", "others")
+
+    def __init__(self, subscriptions: Iterable[Subscription]) -> None:
+        outlets: list[Receiver] = []
+        others: list[Deliver] = []
+        for subscription in subscriptions:
+            if subscription.outlet is None:
+                others.append(subscription.listener.deliver)
+            else:
+                outlets.append(subscription.outlet)
+        self.audience = Audience(outlets)
+        self.others = tuple(others)
+
+
+Emit = Callable[[Parcel, Hearers], None]
 
 
 class Feed:
@@ -73,8 +95,8 @@ class Feed:
         self._capacity = capacity
         self._catching_up: set[Subscription] = set()
         self._held: set[Subscription] = set()
-        self._live: dict[Subscription, Deliver] = {}
-        self._snapshot: tuple[Deliver, ...] = ()
+        self._live: dict[Subscription, None] = {}
+        self._hearers: Hearers | None = None
         self._ahead: dict[int, Parcel] = {}
 
     def __len__(self) -> int:
@@ -85,9 +107,9 @@ class Feed:
         """True when an event is known to exist that was not emitted."""
         return self.last is not None and self.newest > self.last
 
-    def add(self, listener: Listener) -> Subscription:
+    def add(self, listener: Listener, outlet: Receiver | None = None) -> Subscription:
         """Let a listener in; it hears nothing before `start`, and misses nothing from now on."""
-        subscription = Subscription(self, listener)
+        subscription = Subscription(self, listener, outlet)
         self._catching_up.add(subscription)
         return subscription
 
@@ -95,8 +117,8 @@ class Feed:
         """Let a listener go; without effect when it has gone."""
         self._catching_up.discard(subscription)
         self._held.discard(subscription)
-        if self._live.pop(subscription, None) is not None:
-            self._snapshot = tuple(self._live.values())
+        self._live.pop(subscription, None)
+        self._hearers = None
 
     def settle(self, last: int) -> None:
         """Learn from the history that ``last`` is the topic's newest event."""
@@ -113,11 +135,13 @@ class Feed:
         subscription.position = position
         self._catching_up.discard(subscription)
         self._held.add(subscription)
+        self._hearers = None
         if subscription.missed or self._leaves_a_hole(position, waiting):
             self._resync(subscription, frames.HISTORY_LOST)
         else:
+            alone = Hearers([subscription])
             for parcel in waiting:
-                self._emit_to(parcel, (subscription.listener.deliver,))
+                self._emit_to(parcel, alone)
         self._promote()
         self._drain()
 
@@ -125,7 +149,7 @@ class Feed:
         """Put an event in its place, and emit whatever is in order now."""
         seq = parcel.seq
         if seq is None:
-            self._emit_to(parcel, self._audience())
+            self._emit_to(parcel, self._all())
             return Taken.EMITTED
         self.newest = max(self.newest, seq)
         if self.last is None and not self._find_beginning():
@@ -190,7 +214,7 @@ class Feed:
         self.last = parcel.seq
         for subscription in self._catching_up:
             self._hold_back(parcel, subscription)
-        self._emit_to(parcel, self._audience(parcel.seq or 0))
+        self._emit_to(parcel, self._those_before(parcel.seq or 0))
         self._promote()
 
     def _hold_back(self, parcel: Parcel, subscription: Subscription) -> None:
@@ -200,18 +224,22 @@ class Feed:
         else:
             waiting.append(parcel)
 
-    def _audience(self, seq: int | None = None) -> Sequence[Deliver]:
-        if not self._held:
-            return self._snapshot
-        held = [s.listener.deliver for s in self._held if seq is None or s.position < seq]
-        return (*self._snapshot, *held)
+    def _all(self) -> Hearers:
+        # Made when it is needed, so that ten thousand who come at once cost one copy and not ten thousand.
+        if self._hearers is None:
+            self._hearers = Hearers([*self._live, *self._held])
+        return self._hearers
+
+    def _those_before(self, seq: int) -> Hearers:
+        if all(held.position < seq for held in self._held):
+            return self._all()
+        return Hearers([*self._live, *(held for held in self._held if held.position < seq)])
 
     def _promote(self) -> None:
         if self._held and self.last is not None:
             ready = [s for s in self._held if s.position <= self.last]
             self._held.difference_update(ready)
-            self._live.update((s, s.listener.deliver) for s in ready)
-            self._snapshot = tuple(self._live.values())
+            self._live.update(dict.fromkeys(ready))
 
     def _leaves_a_hole(self, position: int, waiting: Sequence[Parcel]) -> bool:
         # Only where a topic began in memory, without the history: elsewhere a replay reaches what was emitted.

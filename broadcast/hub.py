@@ -1,8 +1,9 @@
 """
 The hub: topics and their listeners in this process. It is the observer of requirement D9.
 
-An event is encoded and framed once, and written to every listener of its topic. A listener that raises is counted
-and logged, and stops no other.
+An event is encoded and framed once, and goes to every listener of its topic: to sockets when this turn of the loop is
+over, joined with whatever else they get in it, to others at once. A listener that raises is counted and logged, and
+stops no other.
 """
 
 import logging
@@ -11,8 +12,9 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
-from broadcast.feed import Deliver, Feed, Listener, Subscription, Taken
+from broadcast.feed import Feed, Hearers, Listener, Subscription, Taken
 from broadcast.parcel import Endings, Parcel
+from broadcast.sending.turn import Receiver, Turn, Written
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +29,11 @@ class Change(Enum):
     GAP = "gap"
 
 
-Watcher = Callable[[Parcel, int, int, float], None]
-"""Called after each event with the event, its listeners, how many of them failed, and the seconds it took."""
+Watcher = Callable[[Sequence[Parcel], int, int, float], None]
+"""
+Called with the events of one topic that went out together, how many deliveries that made, how many of them failed, and
+the seconds it took.
+"""
 
 
 class Hub:
@@ -37,23 +42,32 @@ class Hub:
 
     ``on_change`` is told when a topic gets its first listener, loses its last, or turns out to have a gap.
     ``capacity`` bounds what is kept for a topic whose order is not known, and for a listener that is catching up.
+    ``turn`` writes to the outlets.
     """
 
-    def __init__(self, *, on_change: Callable[[Change, str], None], capacity: int = 1000) -> None:
+    def __init__(
+        self, *, on_change: Callable[[Change, str], None], capacity: int = 1000, turn: Turn | None = None
+    ) -> None:
         self._on_change = on_change
         self._capacity = capacity
         self._feeds: dict[str, Feed] = {}
         self._endings = Endings()
         self._event_types: dict[str, None] = {}
         self._watchers: list[Watcher] = []
+        self._turn = turn or Turn()
+        self._turn.on_written = self._report_written
 
-    def subscribe(self, topic: str, listener: Listener) -> Subscription:
-        """Let a listener in. It hears nothing until `start`, and misses nothing from now on."""
+    def subscribe(self, topic: str, listener: Listener, outlet: Receiver | None = None) -> Subscription:
+        """
+        Let a listener in. It hears nothing until `start`, and misses nothing from now on.
+
+        With an ``outlet`` events are written there instead of being given to ``listener.deliver``.
+        """
         feed = self._feeds.get(topic)
         if feed is None:
             feed = self._feeds[topic] = Feed(topic, emit=self._write, capacity=self._capacity)
             self._on_change(Change.OPENED, topic)
-        return feed.add(listener)
+        return feed.add(listener, outlet)
 
     def start(self, subscription: Subscription, position: int) -> None:
         """Let a listener hear what comes after ``position``."""
@@ -130,19 +144,35 @@ class Hub:
         if feed.behind:
             self._on_change(Change.GAP, feed.topic)
 
-    def _write(self, parcel: Parcel, listeners: Sequence[Deliver]) -> None:
-        started = time.perf_counter()
-        failed = 0
-        for deliver in listeners:
-            try:
-                deliver(parcel)
-            except Exception:
-                failed += 1
-                log.exception("A listener failed", extra={"topic": parcel.topic, "operationId": parcel.operation_id})
+    def _write(self, parcel: Parcel, hearers: Hearers) -> None:
         if parcel.seq is not None:
             self._endings.note(parcel)
         if len(self._event_types) < _MAX_EVENT_TYPES:
             self._event_types[parcel.type] = None
-        elapsed = time.perf_counter() - started
+        others, failed, seconds = len(hearers.others), 0, 0.0
+        if others:
+            failed, seconds = _tell(parcel, hearers)
+        if len(hearers.audience):
+            self._turn.add(parcel, hearers.audience, others=others, failed=failed, seconds=seconds)
+        else:
+            self._report([parcel], others, failed, seconds)
+
+    def _report_written(self, written: Written) -> None:
+        self._report(written.parcels, written.deliveries, written.failed, written.seconds)
+
+    def _report(self, parcels: Sequence[Parcel], deliveries: int, failed: int, seconds: float) -> None:
         for watcher in self._watchers:
-            watcher(parcel, len(listeners), failed, elapsed)
+            watcher(parcels, deliveries, failed, seconds)
+
+
+def _tell(parcel: Parcel, hearers: Hearers) -> tuple[int, float]:
+    """Give an event to those who have no outlet; returns how many of them failed, and the seconds it took."""
+    started = time.perf_counter()
+    failed = 0
+    for deliver in hearers.others:
+        try:
+            deliver(parcel)
+        except Exception:
+            failed += 1
+            log.exception("A listener failed", extra={"topic": parcel.topic, "operationId": parcel.operation_id})
+    return failed, time.perf_counter() - started

@@ -5,15 +5,10 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from broadcast.contracts import events
-from broadcast.parcel import Parcel
+from broadcast.tally import Tally
 
 _SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _DELAY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
-_KNOWN_TYPES: Final = frozenset(
-    value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)
-)
-_OTHER: Final = "other"
 
 
 class Metrics:
@@ -21,11 +16,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.emitted = Counter("coursehub_events_emitted", "Events emitted by the hub.", ["type"], registry=registry)
-        self.notified = Counter("coursehub_listeners_notified", "Deliveries to listeners.", registry=registry)
-        self.failed = Counter("coursehub_listener_errors", "Deliveries that raised.", registry=registry)
-        self.emit_seconds = Histogram(
-            "coursehub_emit_seconds", "Time to write one event to all.", registry=registry, buckets=_SECONDS
+        self.emitted = Tally(_SECONDS)
+        registry.register(self.emitted)
+        self.laggards = Gauge("coursehub_laggards", "Clients whose buffers are full at the moment.", registry=registry)
+        self.send_loop = Gauge(
+            "coursehub_send_loop", "The loop that sends events: native or python.", ["loop"], registry=registry
         )
         self.listeners = Gauge("coursehub_listeners", "Listeners in the hub, over all topics.", registry=registry)
         self.topics = Gauge("coursehub_topics", "Topics with listeners in this process.", registry=registry)
@@ -73,14 +68,6 @@ class Metrics:
         posts.inc()
         self.ingested.inc(taken)
         self.ingest_seconds.observe(seconds)
-
-    def count_emitted(self, parcel: Parcel, listeners: int, failed: int, seconds: float) -> None:
-        """Count one emitted event; a watcher of the hub."""
-        # Types come from outside: only known ones become labels, or anyone could fill the memory.
-        self.emitted.labels(parcel.type if parcel.type in _KNOWN_TYPES else _OTHER).inc()
-        self.notified.inc(listeners - failed)
-        self.failed.inc(failed)
-        self.emit_seconds.observe(seconds)
 
     def measure(self, gauge: Gauge, value: Callable[[], float]) -> None:
         """Let a gauge be read when it is asked for."""

@@ -1,16 +1,24 @@
 """
-The way out to one client: the one place that writes to a socket.
+The way out to one client.
 
-Whole frames go to the transport until its buffer is full. What comes then waits here, up to a bound, and progress
-gives way to newer progress. Over the bound the client is given up.
+While the client keeps up, frames go straight to its socket: by the send loop, which finds it by its line, or from here.
+Once something does not fit, the client is a laggard: Twisted gets the frame that was begun, and what follows waits
+here, up to a bound, progress giving way to newer progress, until Twisted's buffer is empty. Over the bound the client
+is given up.
 """
 
-from collections.abc import Callable, Hashable
-from itertools import count
-from typing import Protocol
+import os
+from collections.abc import Callable, Hashable, Sequence
+from itertools import islice
+from typing import Final, Protocol
 
 from broadcast.contracts.frames import CloseCode
 from broadcast.parcel import Parcel
+from broadcast.sending.lines import CLOSED
+from broadcast.sending.turn import Turn
+
+_FRAMES_AT_ONCE: Final = 64
+_PING_AND_PONG: Final = {b"\x89", b"\x8a"}
 
 
 class Transport(Protocol):
@@ -20,7 +28,7 @@ class Transport(Protocol):
         """Send bytes, or keep them until they can be sent."""
 
     def registerProducer(self, producer: object, streaming: bool, /) -> None:  # noqa: N802
-        """Name who is to be told when to pause."""
+        """Name who is to be told when to go on; if ``streaming``, when to pause, too."""
 
     def unregisterProducer(self) -> None:  # noqa: N802
         """Name nobody."""
@@ -28,32 +36,68 @@ class Transport(Protocol):
 
 class Outlet:
     """
-    Frames to one client, in order, in bounded memory; a push producer of its transport.
+    Frames to one client, in order, in bounded memory.
 
-    ``on_full`` is called once, when over ``capacity_bytes`` are waiting. ``close_socket`` does the closing handshake.
+    ``socket``: the descriptor to write to while ``transport`` has nothing to write, `CLOSED` if everything has to go
+    through it (TLS). ``is_idle``: the transport has nothing to write now. ``on_full`` is called once, when over
+    ``capacity_bytes`` are waiting. ``close_socket`` does the closing handshake.
+
+    Whoever owns the connection must call `shut` before or while the socket is closed, in one go with it: the
+    descriptor may belong to another connection soon after.
     """
+
+    __slots__ = (
+        "_capacity_bytes",
+        "_close_socket",
+        "_lagging",
+        "_number",
+        "_open",
+        "_socket",
+        "_transport",
+        "_turn",
+        "_waiting",
+        "_waiting_bytes",
+        "line",
+        "on_full",
+        "resume_reading",
+    )
 
     def __init__(
         self,
         transport: Transport,
         *,
+        turn: Turn,
         capacity_bytes: int,
         close_socket: Callable[[int], None],
         resume_reading: Callable[[], None],
+        socket: int = CLOSED,
+        is_idle: bool = True,
     ) -> None:
-        self.on_full: Callable[[], None] = lambda: None
+        self._turn = turn
+        self.line = turn.lines.take()
+        self.on_full: Callable[[], None] = _ignore
         self.resume_reading = resume_reading
         self._transport = transport
+        self._socket = socket
         self._capacity_bytes = capacity_bytes
         self._close_socket = close_socket
         self._open = True
-        self._paused = False
-        self._waiting: dict[Hashable, bytes] = {}
+        self._lagging = False
+        self._waiting: dict[Hashable, bytes] | None = None
         self._waiting_bytes = 0
-        self._numbers = count()
+        self._number = 0
         # Twisted's HTTP channel, which had this transport before, is its producer still.
         transport.unregisterProducer()
-        transport.registerProducer(self, True)
+        if socket == CLOSED:
+            transport.registerProducer(self, True)
+        elif is_idle:
+            turn.lines.sockets[self.line] = socket
+        else:
+            self._lag()
+
+    def __del__(self) -> None:
+        # Not before: an audience that still holds this outlet must find its line closed, not another client's.
+        self._turn.lines.give_back(self.line)
 
     @property
     def is_open(self) -> bool:
@@ -67,50 +111,140 @@ class Outlet:
 
     def deliver(self, parcel: Parcel) -> None:
         """Send an event."""
-        if self._open and not self._paused:
-            self._transport.write(parcel.wire)
-        elif self._open:
-            self._keep(parcel.wire, next(self._numbers) if parcel.seq is not None else parcel.progress_key)
+        self._turn.flush()
+        self._put_event(parcel)
 
     def write(self, frame: bytes) -> None:
-        """Send a whole WebSocket frame."""
-        if self._open and not self._paused:
-            self._transport.write(frame)
-        elif self._open:
-            self._keep(frame, next(self._numbers))
+        """Send a whole WebSocket frame, after every event that was emitted before."""
+        self._turn.flush()
+        self._put(frame)
+
+    def take(self, parcels: Sequence[Parcel], sent: int) -> None:
+        """Send what the send loop could not write of these parcels, which begins after ``sent`` bytes."""
+        for parcel in parcels:
+            if sent >= len(parcel.wire):
+                sent -= len(parcel.wire)
+            elif sent:
+                self._lag(parcel.wire[sent:])
+                sent = 0
+            else:
+                self._put_event(parcel)
+
+    def pass_on(self, frame: bytes) -> None:
+        """Send what the WebSocket library wants to send, in order with the rest; of pings and pongs only the newest."""
+        self._put(frame, frame[:1] if frame[:1] in _PING_AND_PONG else None)
 
     def close(self, code: CloseCode, last_frame: bytes) -> None:
-        """Send one last frame ahead of whatever waits here, then close."""
+        """Send one last frame, after what is out already and ahead of whatever waits here, then close."""
+        self._turn.flush()
         if self._open:
             self.shut()
             self._transport.write(last_frame)
             self._close_socket(int(code))
 
+    def detour(self) -> None:
+        """Let everything go through the transport from now on."""
+        if self._open and self._socket != CLOSED:
+            self._socket = self._turn.lines.sockets[self.line] = CLOSED
+            self._transport.unregisterProducer()
+            self._transport.registerProducer(self, True)
+            self.resumeProducing()
+
     def shut(self) -> None:
         """Send nothing more: the connection is closing or gone."""
-        self._open = False
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        if self._open:
+            self._open = False
+            self._turn.lines.sockets[self.line] = CLOSED
+            self._set_lagging(False)
+            self._waiting = None
+            self._waiting_bytes = 0
+            # Twisted would wait for a producer before it closes.
+            self._transport.unregisterProducer()
 
     def pauseProducing(self) -> None:  # noqa: N802
         """Be told by the transport that its buffer is full."""
-        self._paused = True
+        if self._open:
+            self._set_lagging(True)
 
     def resumeProducing(self) -> None:  # noqa: N802
         """Be told by the transport that its buffer is empty."""
-        self._paused = False
-        while self._waiting and not self._paused:
-            key = next(iter(self._waiting))
-            frame = self._waiting.pop(key)
-            self._waiting_bytes -= len(frame)
-            self._transport.write(frame)
+        if not self._lagging:
+            return
+        self._set_lagging(False)
+        if self._socket != CLOSED:
+            self._transport.unregisterProducer()
+        while self._waiting and not self._lagging:
+            self._drain(self._waiting)
+        if self._open and not self._lagging:
+            self._waiting = None
+            self._turn.lines.sockets[self.line] = self._socket
 
     def stopProducing(self) -> None:  # noqa: N802
         """Be told by the transport that it is gone."""
         self.shut()
 
+    def _put_event(self, parcel: Parcel) -> None:
+        self._put(parcel.wire, parcel.progress_key if parcel.seq is None else None)
+
+    def _put(self, frame: bytes, key: Hashable = None) -> None:
+        if not self._open:
+            return
+        if self._lagging:
+            self._keep(frame, key)
+        elif (sent := self._send(frame)) < len(frame):
+            self._hand_on(frame[sent:])
+
+    def _drain(self, waiting: dict[Hashable, bytes]) -> None:
+        some = list(islice(waiting.items(), _FRAMES_AT_ONCE if self._socket != CLOSED else 1))
+        sent = self._send(b"".join([frame for _, frame in some]))
+        for key, frame in some:
+            del waiting[key]
+            self._waiting_bytes -= len(frame)
+            if sent < len(frame):
+                self._hand_on(frame[sent:])
+                break
+            sent -= len(frame)
+
+    def _hand_on(self, rest: bytes) -> None:
+        if self._socket == CLOSED:
+            self._transport.write(rest)
+        else:
+            self._lag(rest)
+
+    def _send(self, data: bytes) -> int:
+        if self._socket == CLOSED:
+            return 0
+        try:
+            return os.write(self._socket, data)
+        except OSError:
+            # Full or broken: Twisted finds out, and closes what is broken.
+            return 0
+
+    def _lag(self, rest: bytes = b"") -> None:
+        # A pull producer: told whenever the buffer is empty. Told at once, too, but then it is not lagging yet.
+        self._turn.lines.sockets[self.line] = CLOSED
+        self._transport.write(rest)
+        self._transport.registerProducer(self, False)
+        if self._open:
+            self._set_lagging(True)
+
+    def _set_lagging(self, lagging: bool) -> None:
+        self._turn.lines.laggards += lagging - self._lagging
+        self._lagging = lagging
+
     def _keep(self, frame: bytes, key: Hashable) -> None:
-        self._waiting_bytes += len(frame) - len(self._waiting.pop(key, b""))
+        if self._waiting is None:
+            self._waiting = {}
+        if key is None:
+            key = self._number = self._number + 1
+        elif (replaced := self._waiting.pop(key, None)) is not None:
+            self._waiting_bytes -= len(replaced)
+            self._turn.lines.superseded += 1
         self._waiting[key] = frame
+        self._waiting_bytes += len(frame)
         if self._waiting_bytes > self._capacity_bytes:
             self.on_full()
+
+
+def _ignore() -> None:
+    pass

@@ -17,6 +17,7 @@ from autobahn.websocket.protocol import WebSocketProtocol as Framing
 from autobahn.websocket.utf8validator import Utf8Validator
 from daphne.http_protocol import HTTPFactory, WebRequest  # type: ignore[import-untyped]
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # type: ignore[import-untyped]
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.web import http
 
@@ -28,6 +29,8 @@ from broadcast.handshake import Upgrade
 from broadcast.outlet import Outlet
 from broadcast.parcel import binary_frame, text_frame
 from broadcast.pinging import Pinging
+from broadcast.sending.lines import CLOSED
+from broadcast.sending.turn import Turn
 
 _TOO_LARGE_BODY: Final = (
     b'{"success": false, "error": {"code": "payload_too_large", "message": "The body is larger than may be."}}'
@@ -263,10 +266,17 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         self.application_queue = self.server.create_application(self, scope)
         self.application_queue.put_nowait({"type": "websocket.connect"})
 
-    def make_outlet(self, capacity_bytes: int) -> Outlet:
+    def make_outlet(self, capacity_bytes: int, turn: Turn) -> Outlet:
         """Make the way out to this client."""
+        transport = self.transport
+        # With TLS in the process the socket takes only what the transport has encrypted.
+        direct = isinstance(transport, tcp.Connection) and not transport.TLS
         self.outlet = Outlet(
-            self.transport,
+            transport,
+            turn=turn,
+            socket=transport.fileno() if direct else CLOSED,
+            # The answer to a request before this one may still be in there.
+            is_idle=not direct or not (transport.dataBuffer or transport._tempDataBuffer),
             capacity_bytes=capacity_bytes,
             close_socket=self.serverClose,
             resume_reading=self._resume_reading,
@@ -295,7 +305,7 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
             super().serverAccept(subprotocol)
             return
         self.websocket_protocol_in_use = subprotocol
-        self.transport.write(handshake.accept(self._upgrade, subprotocol))
+        self.sendData(handshake.accept(self._upgrade, subprotocol))
         self._upgrade = None
         self.state = self.STATE_OPEN
         if self.data:
@@ -303,6 +313,8 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
 
     def onOpen(self) -> None:  # noqa: N802
         """Be told that the WebSocket is open."""
+        if self.outlet is not None and self._perMessageCompress is not None:
+            self.outlet.detour()
 
     _onOpen = onOpen  # noqa: N815
 
@@ -343,8 +355,11 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
             super()._fail_connection(code, reason)
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: ARG002, N802
-        """Send bytes."""
-        self.transport.write(data)
+        """Send what is not the application's: the handshake, pings and pongs, the end."""
+        if self.outlet is not None and self.outlet.is_open:
+            self.outlet.pass_on(data)
+        else:
+            self.transport.write(data)
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
         """Send a close frame, after which nothing else may follow (RFC 6455, section 5.5.1)."""

@@ -74,7 +74,7 @@ class BroadcastServer(Server):  # type: ignore[misc]
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         scope["asgi"] = {"version": "3.0"}
         if scope["type"] == "websocket":
-            scope["extensions"] = {OUTLET: protocol.make_outlet(self.settings.send_buffer_bytes)}
+            scope["extensions"] = {OUTLET: protocol.make_outlet(self.settings.send_buffer_bytes, self.service.turn)}
         running = self.application(scope, queue.get, partial(self.handle_reply, protocol))
         task = asyncio.get_event_loop().create_task(running)
         self._running.add(task)

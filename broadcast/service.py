@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import cycle
+from pathlib import Path
 
 from broadcast import layers, parcel, revocations
 from broadcast.bundles import Bundler
@@ -24,6 +25,8 @@ from broadcast.metrics import Metrics
 from broadcast.parcel import Packed, Parcel
 from broadcast.resume import Limits, Retained
 from broadcast.revocations import Revocation, Revocations
+from broadcast.sending import native
+from broadcast.sending.turn import Turn
 from broadcast.session import Terms
 from broadcast.together import together
 
@@ -62,8 +65,9 @@ class Service:
         self._origin = uuid.uuid4().hex
         self._slots = max(1, min(_MOST_SLOTS, int(settings.heartbeat_seconds)))
         self.clients = Clients(per_user=settings.connections_per_user, slots=self._slots)
-        self.hub = Hub(on_change=self._on_change, capacity=settings.history_length)
-        self.hub.watch(self.metrics.count_emitted)
+        self.turn = Turn(native.choose(native=settings.native, directory=Path(settings.cache).expanduser()))
+        self.hub = Hub(on_change=self._on_change, capacity=settings.history_length, turn=self.turn)
+        self.hub.watch(self.metrics.emitted.count)
         self.hub.watch(_log_emitted)
         self.history = History(
             connect(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds),
@@ -92,6 +96,7 @@ class Service:
 
     async def run(self) -> None:
         """Run what goes on in the background until cancelled."""
+        log.info("Sending", extra={"loop": self.turn.loop.name})
         try:
             bundlers = [bundler.run() for bundler in self._bundlers.values()]
             await together(self._pulse(), self._beat(), self._healer.run(), self._layers.run(), *bundlers)
@@ -113,7 +118,7 @@ class Service:
             Gaps: events are missing before these.
             Unavailable: Redis is.
         """
-        durable = [parcel for parcel in parcels if parcel.seq is not None]
+        durable = [each for each in parcels if each.seq is not None]
         duplicates = 0
         if durable or withdrawn:
             duplicates = await self.history.append(durable, withdrawn=withdrawn, now_ms=self.now_ms())
@@ -296,10 +301,14 @@ class Service:
         self.metrics.measure(self.metrics.connections, lambda: len(self.clients))
         self.metrics.measure(self.metrics.listeners, self.hub.listener_count)
         self.metrics.measure(self.metrics.topics, lambda: len(self.hub.topics()))
+        self.metrics.measure(self.metrics.laggards, lambda: self.turn.lines.laggards)
+        self.metrics.send_loop.labels(self.turn.loop.name).set(1)
 
 
-def _log_emitted(taken: Parcel, listeners: int, failed: int, seconds: float) -> None:
-    if taken.seq is not None and listeners and log.isEnabledFor(logging.INFO):
+def _log_emitted(parcels: Sequence[Parcel], deliveries: int, failed: int, seconds: float) -> None:
+    if not deliveries or not log.isEnabledFor(logging.INFO):
+        return
+    for taken in [each for each in parcels if each.seq is not None]:
         log.info(
             "Emitted",
             extra={
@@ -307,7 +316,7 @@ def _log_emitted(taken: Parcel, listeners: int, failed: int, seconds: float) -> 
                 "type": taken.type,
                 "topic": taken.topic,
                 "seq": taken.seq,
-                "listeners": listeners - failed,
-                "seconds": round(seconds, 6),
+                "listeners": (deliveries - failed) // len(parcels),
+                "seconds": round(seconds / len(parcels), 6),
             },
         )

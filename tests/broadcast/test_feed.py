@@ -18,7 +18,7 @@ def make_feed(*, last: int | None = None, capacity: int = 100) -> Feed:
     """Make a feed that writes to listeners directly."""
 
     def emit(taken: Any, listeners: Any) -> None:
-        for deliver in listeners:
+        for deliver in listeners.others:
             deliver(taken)
 
     feed = Feed(TOPIC, emit=emit, capacity=capacity)

@@ -4,6 +4,7 @@ import pytest
 
 from broadcast.contracts.frames import CloseCode
 from broadcast.outlet import Outlet
+from broadcast.sending.turn import Turn
 from tests.support.broadcast_fakes import FakeTransport, make_parcel
 
 
@@ -22,7 +23,8 @@ def closed() -> list[int]:
 @pytest.fixture
 def outlet(transport: FakeTransport, closed: list[int]) -> Outlet:
     """An outlet that may keep a thousand bytes."""
-    return Outlet(transport, capacity_bytes=1000, close_socket=closed.append, resume_reading=lambda: None)
+    turn = Turn(call_soon=lambda _: None)
+    return Outlet(transport, turn=turn, capacity_bytes=1000, close_socket=closed.append, resume_reading=lambda: None)
 
 
 def progress(number: int, operation_id: str = "upload-1"):

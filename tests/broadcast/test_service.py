@@ -260,6 +260,7 @@ async def test_progress_to_a_client_that_does_not_read_stays_small(start: Start,
     for number in range(1000):
         progress = make_parcel(None, topic=course, type_="upload-progress", videoId="v", progress=number)
         await service.take([progress], [])
+    service.turn.flush()
     client.outlet.resumeProducing()
     assert [f["data"]["progress"] for f in client.said("upload-progress")] == [999]
     assert client.closed_with is None

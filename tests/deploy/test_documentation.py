@@ -48,6 +48,8 @@ def read_by_broadcast() -> set[str]:
         "WEBSOCKET_PORT",
         "LOG_LEVEL",
         "BROADCAST_TRUSTED_PROXIES",
+        "BROADCAST_NATIVE",
+        "BROADCAST_CACHE",
     }
     return plain | {f"BROADCAST_{name.upper()}" for name in limits}
 

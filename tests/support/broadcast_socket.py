@@ -17,12 +17,17 @@ class Connection:
 
     def __init__(self, service: Service, ticket: str, *, query: str = "", capacity_bytes: int = 2**20) -> None:
         self.transport = FakeTransport()
+        self._turn = service.turn
         self.closed_with: int | None = None
         self.accepted: list[Frame] = []
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue()
         self._inbox.put_nowait({"type": "websocket.connect"})
         self.outlet = Outlet(
-            self.transport, capacity_bytes=capacity_bytes, close_socket=self._close, resume_reading=lambda: None
+            self.transport,
+            turn=service.turn,
+            capacity_bytes=capacity_bytes,
+            close_socket=self._close,
+            resume_reading=lambda: None,
         )
         scope = {
             "type": "websocket",
@@ -35,7 +40,8 @@ class Connection:
 
     @property
     def frames(self) -> list[Frame]:
-        """What the client received so far."""
+        """What the client received so far, and gets when this turn of the loop is over."""
+        self._turn.flush()
         return [json.loads(_payload(wire)) for wire in self.transport.written]
 
     def events(self, topic_id: str) -> list[int]:

@@ -1,0 +1,136 @@
+"""
+The events of one turn of the event loop, joined: whatever a client is to get goes out in one write.
+
+That it is so shows nowhere but in the number of writes: whoever writes to a client himself, or needs to know that
+events are out, calls `Turn.flush` first.
+"""
+
+import asyncio
+import logging
+import time
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from broadcast.parcel import Parcel
+from broadcast.sending.lines import Lines
+from broadcast.sending.loops import PythonLoop, SendLoop
+
+log = logging.getLogger(__name__)
+
+_MOST_BYTES: Final = 256 * 1024
+"""When so much waits for the end of the turn, it goes out at once: joined enough, and it is copied once more."""
+
+Work = Callable[[], None]
+
+
+class Receiver(Protocol):
+    """One client, as a turn sees it."""
+
+    line: int
+
+    def take(self, parcels: Sequence[Parcel], sent: int) -> None:
+        """Take over what the send loop could not write of these parcels, which begins after ``sent`` bytes."""
+
+
+class Audience:
+    """Clients that hear the same: their lines, side by side with themselves. Never changed once it is made."""
+
+    __slots__ = ("lines", "receivers")
+
+    def __init__(self, receivers: Iterable[Receiver]) -> None:
+        self.receivers = tuple(receivers)
+        # That the receivers are held, too, keeps their lines from being given to anybody else.
+        self.lines = array("i", [receiver.line for receiver in self.receivers])
+
+    def __len__(self) -> int:
+        return len(self.receivers)
+
+
+class Written:
+    """
+    Events of one topic that went out together.
+
+    ``others``: deliveries of these events to listeners that have no line. ``failed``: how many deliveries raised, of
+    all; ``seconds``: how long all took.
+    """
+
+    __slots__ = ("audience", "failed", "others", "parcels", "seconds")
+
+    def __init__(self, audience: Audience) -> None:
+        self.audience = audience
+        self.parcels: list[Parcel] = []
+        self.others = 0
+        self.failed = 0
+        self.seconds = 0.0
+
+    @property
+    def deliveries(self) -> int:
+        """How often these events were given to somebody, failures included."""
+        return len(self.parcels) * len(self.audience) + self.others
+
+    @property
+    def data(self) -> bytes:
+        """What each of the audience gets."""
+        return self.parcels[0].wire if len(self.parcels) == 1 else b"".join([parcel.wire for parcel in self.parcels])
+
+
+def _call_soon(work: Work) -> None:
+    asyncio.get_running_loop().call_soon(work)
+
+
+class Turn:
+    """
+    Collects events until the present turn of the event loop is over, and writes them.
+
+    ``on_written`` is told what went out. ``call_soon`` is asked to call `flush` when the turn is over.
+    """
+
+    def __init__(self, loop: SendLoop | None = None, *, call_soon: Callable[[Work], None] = _call_soon) -> None:
+        self.lines = Lines()
+        self.loop = loop or PythonLoop()
+        self.on_written: Callable[[Written], None] = lambda _: None
+        self._call_soon = call_soon
+        self._parts: list[Written] = []
+        self._newest: dict[str, Written] = {}
+        self._bytes = 0
+
+    def add(self, parcel: Parcel, audience: Audience, *, others: int = 0, failed: int = 0, seconds: float = 0) -> None:
+        """
+        Have an event written to an audience when this turn is over, after whatever its topic has had before.
+
+        The rest is added to what `Written` says: what became of the event elsewhere.
+        """
+        if not self._parts:
+            self._call_soon(self.flush)
+        part = self._newest.get(parcel.topic)
+        if part is None or part.audience is not audience:
+            part = self._newest[parcel.topic] = Written(audience)
+            self._parts.append(part)
+        part.parcels.append(parcel)
+        part.others += others
+        part.failed += failed
+        part.seconds += seconds
+        self._bytes += len(parcel.wire)
+        if self._bytes > _MOST_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected; without effect when that is nothing."""
+        if not self._parts:
+            return
+        parts, self._parts, self._newest, self._bytes = self._parts, [], {}, 0
+        started = time.perf_counter()
+        for number, place, sent in self.loop.send([(p.audience.lines, p.data) for p in parts], self.lines.sockets):
+            self._hand_over(parts[number], place, sent)
+        each = (time.perf_counter() - started) / sum([len(part.audience) for part in parts])
+        for part in parts:
+            part.seconds += each * len(part.audience)
+            self.on_written(part)
+
+    def _hand_over(self, part: Written, place: int, sent: int) -> None:
+        try:
+            part.audience.receivers[place].take(part.parcels, sent)
+        except Exception:
+            part.failed += len(part.parcels)
+            log.exception("A client failed", extra={"topic": part.parcels[0].topic})
