@@ -9,7 +9,7 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
 
 from apps.accounts.models import User
-from apps.core import errors
+from apps.core import errors, sql
 
 
 class BearerAuthentication(JWTAuthentication):
@@ -17,7 +17,7 @@ class BearerAuthentication(JWTAuthentication):
 
     def get_user(self, validated_token: Token) -> Any:
         """Find the user a token names, who must still be active. Every request asks this, hence in SQL."""
-        found = User.objects.raw("SELECT * FROM accounts_user WHERE id = %s::uuid", [validated_token["user_id"]])
+        found = sql.instances(User, "SELECT * FROM accounts_user WHERE id = %s::uuid", [validated_token["user_id"]])
         user = next(iter(found), None)
         if user is None or not user.is_active:
             raise exceptions.AuthenticationFailed
