@@ -28,7 +28,7 @@ def rows_planned_anew(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     What is searched for decides how: a plan that is kept for all values would read a whole library for a rare word.
     """
     with connection.cursor() as cursor:
-        cursor.cursor.execute(sql, values, prepare=False)  # type: ignore[attr-defined]
+        cursor.cursor.execute(sql, values, prepare=False)
         return list(cursor.fetchall())
 
 
