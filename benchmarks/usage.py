@@ -19,7 +19,7 @@ class Usage:
 
 def of_parts(stack: Stack) -> dict[str, Usage]:
     """Measure each part that runs."""
-    return {name: _of_tree(stack.child(name).pid) for name in stack.runners if psutil.pid_exists(stack.child(name).pid)}
+    return {name: of_tree(stack.child(name).pid) for name in stack.runners if psutil.pid_exists(stack.child(name).pid)}
 
 
 def cpu_between(before: dict[str, Usage], after: dict[str, Usage]) -> dict[str, float]:
@@ -27,7 +27,8 @@ def cpu_between(before: dict[str, Usage], after: dict[str, Usage]) -> dict[str, 
     return {name: after[name].cpu_seconds - before[name].cpu_seconds for name in after if name in before}
 
 
-def _of_tree(pid: int) -> Usage:
+def of_tree(pid: int) -> Usage:
+    """Measure a process with all that it started."""
     parent = psutil.Process(pid)
     cpu, memory = 0.0, 0
     for process in (parent, *parent.children(recursive=True)):

@@ -13,8 +13,18 @@ from coursehub.stack import parts
 _USER = 1
 UNLIMITED = {
     "LOG_LEVEL": "WARNING",
-    "BROADCAST_CONNECTIONS_PER_USER": "1000000",
-    "BROADCAST_TOPICS_PER_CONNECTION": "1000",
+    **{
+        f"BROADCAST_{limit}": "1000000"
+        for limit in (
+            "CONNECTIONS_PER_USER",
+            "CONNECTS_PER_SECOND_PER_USER",
+            "CONNECTIONS_PER_ADDRESS",
+            "CONNECTS_PER_SECOND_PER_ADDRESS",
+            "TOPICS_PER_CONNECTION",
+            "SUBSCRIBES_PER_SECOND",
+            "FRAMES_PER_SECOND",
+        )
+    },
 }
 """One address plays everybody here: limits on what a single one may do are out of the way."""
 
