@@ -17,6 +17,7 @@ _API = [
     "apps.outbox.urls",
     "apps.operations.urls",
     "apps.courses.urls",
+    "apps.media.urls",
 ]
 
 _JSON_OR_YAML = [OpenApiJsonRenderer, OpenApiJsonRenderer2, OpenApiYamlRenderer, OpenApiYamlRenderer2]

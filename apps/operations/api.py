@@ -75,10 +75,20 @@ def accept(accepted: submit.Accepted) -> JsonResponse:
 
 
 def mutation(
-    data: type[BaseModel], *, body: type[Mutation] = Mutation, can_fail: Sequence[int] = ()
+    data: type[BaseModel],
+    *,
+    body: type[Mutation] = Mutation,
+    query: type[BaseModel] | None = None,
+    can_fail: Sequence[int] = (),
 ) -> Callable[[documentation.View], documentation.View]:
     """Document a mutation; ``data`` is what its 202 says besides the operationId."""
     failures: Any = {400, 403, 409, 413, 415, 422, *can_fail}
     return documentation.answers(
-        data, answer=documentation.accepted(data), body=body, status=202, can_fail=failures, parameters=_DOCUMENTED
+        data,
+        answer=documentation.accepted(data),
+        body=body,
+        query=query,
+        status=202,
+        can_fail=failures,
+        parameters=_DOCUMENTED,
     )

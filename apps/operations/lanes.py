@@ -14,6 +14,7 @@ from apps.operations.models import Step
 from apps.outbox.emit import Draft
 
 COURSE = "course"
+USER = "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ def register(kind: str, handler: Handler) -> None:
 def handler_of(lane: str) -> Handler:
     """Find the handler of a lane."""
     return _handlers[lane.partition(":")[0]]
+
+
+def steps_at_once(lane: str, otherwise: int) -> int:
+    """Say how many steps of a lane one transaction runs at most; a handler may have a ``steps_at_once`` of its own."""
+    return getattr(_handlers.get(lane.partition(":")[0]), "steps_at_once", otherwise)
 
 
 def is_there(lane: str) -> bool:

@@ -1,6 +1,7 @@
 """Running the steps of a lane: oldest first, many in one transaction, one runner at a time."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -20,14 +21,17 @@ log = logging.getLogger(__name__)
 STEPS_AT_ONCE = 2_000
 
 
-def run_lane(lane: str) -> None:
+def run_lane(lane: str, *, for_seconds: float | None = None) -> bool:
     """
-    Run the pending steps of a lane until there are none.
+    Run the pending steps of a lane until there are none, or the time is over; True: there are some left.
 
     Whoever finds the lane taken leaves at once; the one that has it looks again after letting go, so no step is missed.
     """
+    began = time.monotonic()
     while _run_batch(lane):
-        pass
+        if for_seconds is not None and time.monotonic() - began >= for_seconds:
+            return True
+    return False
 
 
 def _run_batch(lane: str) -> bool:
@@ -61,14 +65,16 @@ def _take_oldest(lane: str) -> list[Step] | None:
 
     Those of an atomic request are never torn apart. None: someone else has the lane.
     """
-    found = list(Step.objects.raw(_TAKE_OLDEST.format(more=""), [lane, lane, STEPS_AT_ONCE]))
+    most = lanes.steps_at_once(lane, STEPS_AT_ONCE)
+    found = sql.instances(Step, _TAKE_OLDEST.format(more=""), [lane, lane, most])
     if not found[0].lane_taken:  # type: ignore[attr-defined]
         return None
     steps = [step for step in found if step.pk]
-    group = steps[-1].atomic_group if len(steps) == STEPS_AT_ONCE else None
+    group = steps[-1].atomic_group if len(steps) == most else None
     if group is not None:
         rest = _TAKE_OLDEST.format(more="AND atomic_group = %s AND id > %s")
-        steps += [step for step in Step.objects.raw(rest, [lane, lane, group, steps[-1].pk, None]) if step.pk]
+        found = sql.instances(Step, rest, [lane, lane, group, steps[-1].pk, None])
+        steps += [step for step in found if step.pk]
     _attach_operations(steps)
     return steps
 

@@ -1,6 +1,6 @@
 """Questions about operations."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -56,6 +56,12 @@ def pending_creation(user: User, id_: UUID) -> str | None:
     """Return the lane in which the user has a pending step that will create this id; None: there is none."""
     steps = Step.objects.filter(creates=id_, operation__user=user, status=StepStatus.PENDING)
     return steps.values_list("lane", flat=True).first()
+
+
+def pending_creations(lane: str, ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the ids that pending steps of a lane will create."""
+    steps = Step.objects.filter(lane=lane, status=StepStatus.PENDING, creates__in=ids)
+    return {id_ for id_ in steps.values_list("creates", flat=True) if id_}
 
 
 def failed_creations(ids: Iterable[UUID]) -> set[UUID]:

@@ -59,7 +59,7 @@ def retry(operation: Operation, user: User, identity: submit.Identity, digest: s
         kind=operation.kind,
         steps=[_again(step) for step in failed],
         data={"retryOf": operation.key},
-        is_batch=operation.kind == submit.SAVE,
+        is_batch=operation.kind in submit.BATCH_KINDS,
         atomic=failed[0].atomic_group is not None,
     )
     with transaction.atomic():

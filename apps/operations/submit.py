@@ -19,6 +19,9 @@ from broadcast.contracts import topics
 SAVE = "save"
 """The kind of an operation that began with a consolidated save; any other's kind is its first step's action."""
 
+BATCH_KINDS = {SAVE}
+"""The kinds of operations whose end has an event of its own whatever their size, retries too; apps above add theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

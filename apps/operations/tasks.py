@@ -5,14 +5,25 @@ from django.db import InterfaceError, OperationalError, connection
 
 from apps.operations import hints, runner
 
+TURN_SECONDS = 0.1
+
 
 @shared_task(name=hints.RUN_LANE, ignore_result=True)
 def run_lane(lane: str) -> None:
-    """Run what is pending in a lane. Safe to run twice, late, or not at all: the relay finds what is left."""
+    """
+    Run what is pending in a lane. Safe to run twice, late, or not at all: the relay finds what is left.
+
+    A lane with much to do is left after a while and hinted at again: those behind it in the queue have their turn.
+    """
+    if _run_for_a_turn(lane):
+        hints.send([lane])
+
+
+def _run_for_a_turn(lane: str) -> bool:
     try:
-        runner.run_lane(lane)
+        return runner.run_lane(lane, for_seconds=TURN_SECONDS)
     except (OperationalError, InterfaceError):
         # The connection may have been broken since the last job; asking before each one would cost every save. What was
         # not committed has been rolled back, so it is simply run again.
         connection.close()
-        runner.run_lane(lane)
+        return runner.run_lane(lane, for_seconds=TURN_SECONDS)

@@ -1,0 +1,162 @@
+"""
+Finding what a user may see or change.
+
+A library is its owner's alone. Whoever is a member of a course may see and play what is linked into it; that is all:
+they are told that they may not do more, where others are told that there is nothing.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from apps.accounts.models import User
+from apps.core.errors import NotFound, PermissionDenied
+from apps.courses import access as courses
+from apps.media import selectors
+from apps.media.errors import InTrash
+from apps.media.models import Media, MediaLink
+from apps.operations import selectors as operations
+from apps.operations.models import Step, StepStatus
+from broadcast.contracts import topics
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to be changed; ``row`` is None while it is still being created by the same user."""
+
+    owner_id: UUID
+    row: Media | None
+
+    @property
+    def lane(self) -> str:
+        """The lane in which it is changed, which is named like its owner's topic."""
+        return topics.user(self.owner_id)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing ahead may yet change it, so that what is wrong now is wrong when its turn comes."""
+        return self.row is not None and not operations.has_pending(self.lane)
+
+
+def readable(user: User, media_id: UUID) -> Media:
+    """
+    Find a file of the user's library or trash.
+
+    Raises:
+        NotFound: there is none that the user knows of.
+        PermissionDenied: it is somebody else's, and linked into a course of the user's.
+    """
+    row = Media.objects.filter(pk=media_id, owner=user).first()
+    if row is None:
+        raise _refusal(user, media_id)
+    return row
+
+
+def changeable(user: User, media_id: UUID, *, also_in_trash: bool = False) -> Found:
+    """
+    Find a file of the user's to be changed; one that they are about to have created is there already.
+
+    Raises:
+        NotFound, PermissionDenied: as for `readable`.
+        InTrash: it is in the trash, and will still be when the change's turn comes.
+    """
+    row = Media.objects.filter(pk=media_id, owner=user).first()
+    if row is None and operations.pending_creation(user, media_id) is None:
+        # What was created between the two questions is found by the third.
+        row = Media.objects.filter(pk=media_id, owner=user).first()
+        if row is None:
+            raise _refusal(user, media_id)
+    found = Found(user.pk, row)
+    if row and row.deleted_at and not also_in_trash and found.is_settled:
+        raise InTrash
+    return found
+
+
+def _refusal(user: User, media_id: UUID) -> NotFound | PermissionDenied:
+    return PermissionDenied() if selectors.plays(user, media_id) else NotFound("There is no such file.")
+
+
+def playable(user: User, media_id: UUID) -> Media:
+    """
+    Find a file that the user may play: their own, or one that is linked into a course that they may read.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = Media.objects.filter(pk=media_id).first()
+    if row is None or not (row.owner_id == user.pk or (row.deleted_at is None and selectors.plays(user, media_id))):
+        raise NotFound("There is no such file.")
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLink:
+    """A link to be removed: the ids that its end is told with."""
+
+    owner_id: UUID
+    link_id: UUID
+    media_id: str
+    course_id: str
+    target_type: str
+    target_id: str
+    role: str
+
+
+def removable_link(user: User, link_id: UUID) -> FoundLink:
+    """
+    Find a link that the user may remove: of a file of theirs, or in a course that they may edit.
+
+    Raises:
+        NotFound: there is none that they know of.
+        PermissionDenied: they may only see it.
+    """
+    row = MediaLink.objects.select_related("media").filter(pk=link_id).first()
+    if row is None:
+        return _link_to_come(user, link_id)
+    if row.media.owner_id != user.pk:
+        courses.changeable_course(user, row.home_id, "media.unlink")
+    return found_link(row)
+
+
+def found_link(row: MediaLink) -> FoundLink:
+    """Describe a link that is there; its ``media`` is loaded."""
+    type_ = "video" if row.video_id else "chapter" if row.chapter_id else "course"
+    target = row.video_id or row.chapter_id or row.course_id
+    ids = (str(row.media_id), str(row.home_id), type_, str(target), row.role)
+    return FoundLink(row.media.owner_id, row.pk, *ids)
+
+
+def _link_to_come(user: User, link_id: UUID) -> FoundLink:
+    coming = Step.objects.filter(creates=link_id, operation__user=user, status=StepStatus.PENDING).first()
+    if coming is None:
+        row = MediaLink.objects.select_related("media").filter(pk=link_id, media__owner=user).first()
+        if row is None:
+            raise NotFound("There is no such link.")
+        return found_link(row)
+    payload = coming.payload
+    named = (payload["mediaId"], payload["courseId"], payload["targetType"], payload["targetId"], payload["role"])
+    return FoundLink(user.pk, link_id, *named)
+
+
+def check_target_readable(user: User, target_type: str, target_id: UUID) -> None:
+    """
+    Insist that the user may read a course, or what the target is in.
+
+    Raises:
+        NotFound: there is none.
+    """
+    find = {"course": courses.readable, "chapter": courses.readable_chapter, "video": courses.readable_video}
+    find[target_type](user, target_id)
+
+
+def linkable_target(user: User, target_type: str, target_id: UUID) -> UUID:
+    """
+    Find the course of a target that the user may link files to.
+
+    Raises:
+        NotFound, PermissionDenied, Gone: about the course.
+    """
+    if target_type == "course":
+        return courses.changeable_course(user, target_id, "media.link").course_id
+    if target_type == "chapter":
+        return courses.changeable_chapter(user, target_id, "media.link").course_id
+    return courses.changeable_video(user, target_id, "media.link").course_id

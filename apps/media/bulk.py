@@ -1,0 +1,138 @@
+"""
+Requests about many files: one operation with a step for each, and its progress.
+
+The steps are ordinary ones of the library's lane, run in small batches; so order, cancelling, retrying and results are
+those of any operation.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.accounts.models import User
+from apps.core import ids, sql
+from apps.media import access, plans, schemas
+from apps.media.models import Media, MediaLink
+from apps.operations import selectors as operations
+from apps.operations import submit
+from apps.operations.lanes import Outcome
+from apps.operations.submit import Identity, NewStep, Plan
+from apps.outbox import progress
+from apps.outbox.emit import Draft
+from broadcast.contracts import events, topics
+
+PROGRESS = {
+    "media.bulk-delete": events.MEDIA_BULK_DELETE_PROGRESS,
+    "media.bulk-restore": events.MEDIA_BULK_RESTORE_PROGRESS,
+    "media.bulk-purge": events.MEDIA_BULK_PURGE_PROGRESS,
+    "media.bulk-link": events.MEDIA_BULK_LINK_PROGRESS,
+    "media.bulk-unlink": events.MEDIA_BULK_UNLINK_PROGRESS,
+}
+"""The kinds of bulk operations, and how the progress of each is called."""
+
+
+def register() -> None:
+    """Have every operation of these kinds end with a ``batch-operation-complete``, retries too."""
+    submit.BATCH_KINDS.update(PROGRESS)
+
+
+# Plans
+
+
+def delete(user: User, body: schemas.BulkDelete, identity: Identity) -> Plan:
+    """Plan the way of files to the trash."""
+    return _of_files("delete", user, body.media_ids, identity, {"force": body.force})
+
+
+def restore(user: User, body: schemas.BulkRestore, identity: Identity) -> Plan:
+    """Plan the way of files back from the trash."""
+    return _of_files("restore", user, body.media_ids, identity, {"restoreLinks": body.restore_links})
+
+
+def purge(user: User, body: schemas.BulkFiles, identity: Identity) -> Plan:
+    """Plan the end of files."""
+    return _of_files("purge", user, body.media_ids, identity, {})
+
+
+def link(user: User, body: schemas.BulkLink, identity: Identity) -> Plan:
+    """Plan the use of files at one target."""
+    course_id = access.linkable_target(user, body.target_type, body.target_id)
+    target = {"targetType": body.target_type, "targetId": str(body.target_id), "courseId": str(course_id)}
+    new = [ids.new_id() for _ in body.media_ids]
+    named = [{"mediaId": str(id_), "linkId": str(link_id)} for id_, link_id in zip(body.media_ids, new, strict=True)]
+    return _plan("link", user, identity, [{**target, "role": body.role} for _ in named], named, new)
+
+
+def unlink(user: User, body: schemas.BulkUnlink, identity: Identity) -> Plan:
+    """Plan the end of links of the user's own files."""
+    rows = MediaLink.objects.filter(pk__in=body.link_ids, media__owner=user).select_related("media")
+    found = {row.pk: access.found_link(row) for row in rows}
+    payloads, named = [], []
+    for id_ in body.link_ids:
+        link = found.get(id_)
+        payloads.append(plans.unlink_payload(link) if link else _NO_LINK)
+        named.append({"mediaId": link.media_id if link else str(id_), "linkId": str(id_)})
+    return _plan("unlink", user, identity, payloads, named)
+
+
+_NO_LINK = {"targetType": "course", "targetId": str(UUID(int=0)), "courseId": str(UUID(int=0)), "role": ""}
+
+
+def _of_files(verb: str, user: User, wanted: Sequence[UUID], identity: Identity, payload: Mapping[str, Any]) -> Plan:
+    known = _known(user, wanted)
+    payloads = [{**payload, "known": id_ in known} for id_ in wanted]
+    return _plan(verb, user, identity, payloads, [{"mediaId": str(id_)} for id_ in wanted])
+
+
+def _known(user: User, wanted: Collection[UUID]) -> set[UUID]:
+    """Tell which files are there, or about to be: only those may be found gone later."""
+    coming = operations.pending_creations(topics.user(user.pk), wanted)
+    return coming | set(Media.objects.filter(owner=user, pk__in=wanted).values_list("pk", flat=True))
+
+
+def _plan(
+    verb: str,
+    user: User,
+    identity: Identity,
+    payloads: Sequence[Mapping[str, Any]],
+    named: Sequence[Mapping[str, str]],
+    creates: Sequence[UUID | None] = (),
+) -> Plan:
+    lane = topics.user(user.pk)
+    steps = [
+        NewStep(f"media.{verb}", lane, lane, {**payload, **ids_}, ids_, new, key=f"{identity.request_key}.{index}")
+        for index, (payload, ids_, new) in enumerate(zip(payloads, named, creates or [None] * len(named), strict=True))
+    ]
+    return Plan(f"media.bulk-{verb}", steps, {"total": len(steps)}, is_batch=True)
+
+
+# Progress
+
+
+def tell_progress(outcomes: Sequence[Outcome]) -> None:
+    """
+    Have the progress of the bulk operations among these steps told once they are committed.
+
+    Before those that end an operation nothing more is told, and what is on its way is waited for.
+    """
+    ended: dict[UUID, list[Outcome]] = {}
+    for outcome in outcomes:
+        ended.setdefault(outcome.step.operation_id, []).append(outcome)
+    for id_, key, kind, user, expected, succeeded, failed in sql.rows(_BULK, [list(PROGRESS), list(ended)]):
+        bad = failed + sum(outcome.error is not None for outcome in ended[id_])
+        done = succeeded + failed + len(ended[id_])
+        if done >= expected:
+            progress.finish(str(id_))
+            continue
+        data = {"operationId": key, "done": done, "total": expected, "failed": bad}
+        draft = Draft(PROGRESS[kind], topics.user(user), key, data)
+        transaction.on_commit(partial(progress.offer, str(id_), draft))
+
+
+_BULK = """
+    SELECT id, key, kind, user_id, expected, succeeded, failed FROM operations_operation
+    WHERE kind = ANY(%s) AND id = ANY(%s) AND expected > 1
+"""

@@ -1,0 +1,203 @@
+"""The rows of links: those that stand, and those that a deletion took away."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from apps.core import clock, ids, sql
+from apps.media.library import LinkRow, Target
+
+COLUMNS = ("course", "chapter", "video")
+
+
+def of_files(files: Collection[str], *, only_roles: Sequence[str] | None = None) -> list[LinkRow]:
+    """List the links of files; ``only_roles``: those in these roles."""
+    if not files:
+        return []
+    roles = list(only_roles) if only_roles is not None else None
+    return _read(_OF_FILES, [_ids(files), roles, roles])
+
+
+def by_id(wanted: Collection[str]) -> list[LinkRow]:
+    """List the links with these ids, as far as they are there."""
+    return _read(_BY_ID, [_ids(wanted)]) if wanted else []
+
+
+def in_the_way(targets: Iterable[Target], files: Collection[str], single_roles: Sequence[str]) -> list[LinkRow]:
+    """List the links at targets that new ones may conflict with: those of these files, and those in single roles."""
+    named = _by_type(targets)
+    if not any(named.values()):
+        return []
+    return _read(_IN_THE_WAY, [*(named[type_] for type_ in COLUMNS), _ids(files), list(single_roles)])
+
+
+def within(courses: Collection[UUID], chapters: Collection[UUID], videos: Collection[UUID]) -> list[LinkRow]:
+    """List the links of everything in these courses, of these chapters and their videos, and of these videos."""
+    return _read(_WITHIN, [list(courses), list(chapters), list(videos), list(chapters)])
+
+
+def homes_of(targets: Iterable[Target]) -> dict[Target, str]:
+    """Map those of the targets that are there to the course that each is in."""
+    named = _by_type(targets)
+    if not any(named.values()):
+        return {}
+    found = sql.rows(_HOMES, [named[type_] for type_ in COLUMNS])
+    return {Target(type_, str(id_)): str(home) for type_, id_, home in found}
+
+
+def last_positions(targets: Iterable[Target]) -> dict[Target, int]:
+    """Map targets to the greatest position of a link there; those without links are left out."""
+    named = _by_type(targets)
+    if not any(named.values()):
+        return {}
+    found = sql.rows(_LAST, [named[type_] for type_ in COLUMNS])
+    return {Target(type_, str(id_)): position for type_, id_, position in found if position is not None}
+
+
+def delete(links: Sequence[LinkRow]) -> None:
+    """Remove links; their files count it."""
+    if links:
+        sql.execute("DELETE FROM media_medialink WHERE id = ANY(%s)", [[UUID(link.id) for link in links]])
+
+
+def insert(links: Sequence[LinkRow]) -> None:
+    """Make links; their files count it."""
+    if links:
+        sql.execute(_INSERT, sql.columns([_columns(link) for link in links]))
+
+
+def removed_with(files: Collection[str]) -> list[LinkRow]:
+    """List what the deletions of files that are in the trash took away."""
+    return _read(_REMOVED_WITH_FILES, [_ids(files)]) if files else []
+
+
+def removed_with_course(course_id: UUID) -> list[LinkRow]:
+    """List what a course's deletion took away."""
+    return _read(_REMOVED_WITH_COURSE, [course_id])
+
+
+def keep_removed(links: Sequence[tuple[UUID, LinkRow]]) -> None:
+    """Keep links for the undoing of the deletions that took them away."""
+    if links:
+        rows = [
+            (deletion, UUID(link.id), UUID(link.media_id), UUID(link.home_id), link.target.type, UUID(link.target.id),
+             link.role, link.position, UUID(link.created_by), link.created_at)
+            for deletion, link in links
+        ]  # fmt: skip
+        sql.execute(_KEEP, sql.columns(rows))
+
+
+def hand_over(links: Sequence[LinkRow]) -> None:
+    """Have links that a file's deletion took away come back when their deleted courses do."""
+    if links:
+        begin_course_deletions({UUID(link.home_id) for link in links}, clock.now())
+        sql.execute(_HAND_TO_COURSES, [[UUID(link.id) for link in links]])
+
+
+def begin_course_deletions(courses: Collection[UUID], now: datetime) -> None:
+    """Have a deletion for each of these deleted courses; one that has its own keeps it."""
+    sql.execute(_BEGIN_COURSE_DELETIONS, [now, [ids.new_id() for _ in courses], list(courses)])
+
+
+def hand_to_files(course_id: UUID) -> None:
+    """Have links that a course's deletion took away, and whose files are in the trash, come back with those."""
+    sql.execute(_HAND_TO_FILES, [course_id])
+
+
+def _read(statement: str, values: Sequence[Any]) -> list[LinkRow]:
+    return [_row(*found) for found in sql.rows(statement, values)]
+
+
+def _row(
+    id_: UUID, media: UUID, home: UUID, type_: str, target: UUID, role: str, position: int, by: UUID, at: Any
+) -> LinkRow:
+    return LinkRow(str(id_), str(media), str(home), Target(type_, str(target)), role, position, str(by), at)
+
+
+def _columns(link: LinkRow) -> tuple[Any, ...]:
+    targets = (UUID(link.target.id) if link.target.type == type_ else None for type_ in COLUMNS)
+    ids = (UUID(link.id), UUID(link.media_id), UUID(link.home_id), *targets)
+    return (*ids, link.role, link.position, UUID(link.created_by), link.created_at)
+
+
+def _by_type(targets: Iterable[Target]) -> dict[str, list[UUID]]:
+    named: dict[str, list[UUID]] = {type_: [] for type_ in COLUMNS}
+    for target in targets:
+        named[target.type].append(UUID(target.id))
+    return named
+
+
+def _ids(texts: Iterable[str]) -> list[UUID]:
+    return [UUID(text) for text in texts]
+
+
+_LINK = """
+    SELECT id, media_id, home_id,
+        CASE WHEN video_id IS NOT NULL THEN 'video' WHEN chapter_id IS NOT NULL THEN 'chapter' ELSE 'course' END,
+        coalesce(video_id, chapter_id, course_id), role, position, created_by, created_at
+    FROM media_medialink
+"""
+_OF_FILES = _LINK + "WHERE media_id = ANY(%s) AND (%s::text[] IS NULL OR role = ANY(%s::text[]))"
+_BY_ID = _LINK + "WHERE id = ANY(%s)"
+_IN_THE_WAY = (
+    _LINK
+    + """
+    WHERE (course_id = ANY(%s::uuid[]) OR chapter_id = ANY(%s::uuid[]) OR video_id = ANY(%s::uuid[]))
+        AND (media_id = ANY(%s) OR role = ANY(%s))
+"""
+)
+_WITHIN = (
+    _LINK  # noqa: S608 (no values in it)
+    + """
+    WHERE home_id = ANY(%s::uuid[]) OR chapter_id = ANY(%s::uuid[]) OR video_id = ANY(%s::uuid[])
+        OR video_id IN (SELECT id FROM courses_video WHERE chapter_id = ANY(%s::uuid[]))
+"""
+)
+_HOMES = """
+    SELECT 'course', id, id FROM courses_course WHERE id = ANY(%s)
+    UNION ALL SELECT 'chapter', id, course_id FROM courses_chapter WHERE id = ANY(%s)
+    UNION ALL SELECT 'video', id, course_id FROM courses_video WHERE id = ANY(%s)
+"""
+_LAST = """
+    SELECT 'course', id, (SELECT max(position) FROM media_medialink WHERE course_id = id)
+    FROM unnest(%s::uuid[]) AS id
+    UNION ALL
+    SELECT 'chapter', id, (SELECT max(position) FROM media_medialink WHERE chapter_id = id)
+    FROM unnest(%s::uuid[]) AS id
+    UNION ALL
+    SELECT 'video', id, (SELECT max(position) FROM media_medialink WHERE video_id = id)
+    FROM unnest(%s::uuid[]) AS id
+"""
+_INSERT = """
+    INSERT INTO media_medialink
+        (id, media_id, home_id, course_id, chapter_id, video_id, role, position, created_by, created_at)
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::int[],
+        %s::uuid[], %s::timestamptz[])
+"""
+_REMOVED = """
+    SELECT link.id, link.media_id, link.home_id, link.target_type, link.target_id, link.role, link.position,
+        link.created_by, link.created_at
+    FROM media_removedlink link JOIN media_deletion deletion ON deletion.id = link.deletion_id
+"""
+_REMOVED_WITH_FILES = _REMOVED + "WHERE deletion.media_id = ANY(%s)"
+_REMOVED_WITH_COURSE = _REMOVED + "WHERE deletion.course_id = %s"
+_KEEP = """
+    INSERT INTO media_removedlink
+        (deletion_id, id, media_id, home_id, target_type, target_id, role, position, created_by, created_at)
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::int[],
+        %s::uuid[], %s::timestamptz[])
+"""
+_HAND_TO_COURSES = """
+    UPDATE media_removedlink link SET deletion_id = deletion.id
+    FROM media_deletion deletion WHERE deletion.course_id = link.home_id AND link.id = ANY(%s)
+"""
+_BEGIN_COURSE_DELETIONS = """
+    INSERT INTO media_deletion (created_at, id, course_id)
+    SELECT %s, id, course_id FROM unnest(%s::uuid[], %s::uuid[]) AS row(id, course_id) ON CONFLICT DO NOTHING
+"""
+_HAND_TO_FILES = """
+    UPDATE media_removedlink link SET deletion_id = of_file.id
+    FROM media_deletion of_course, media_deletion of_file
+    WHERE of_course.course_id = %s AND link.deletion_id = of_course.id AND of_file.media_id = link.media_id
+"""

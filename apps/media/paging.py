@@ -1,0 +1,101 @@
+"""Pages of a library in any of its orders: a cursor holds the last row's value and id; nothing repeats or is missed."""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from apps.core import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order of a library: an SQL expression that an index has, and how its values are written into cursors."""
+
+    expression: str
+    type: type
+
+
+ORDERS = {
+    "created": Order("created_at", datetime),
+    "name": Order("lower(name)", str),
+    "size": Order("size", int),
+    "lastUsed": Order("coalesce(last_used_at, '1970-01-01 00:00:00+00:00'::timestamptz)", datetime),
+}
+_ALIASES = {"createdAt": "created", "lastUsedAt": "lastUsed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """An order, and its direction."""
+
+    name: str
+    descending: bool
+
+    @classmethod
+    def read(cls, text: str) -> "Ordering":
+        """Read ``name`` or ``-name``, which is the other way round."""
+        name = text.removeprefix("-")
+        return cls(_ALIASES.get(name, name), text.startswith("-"))
+
+    @property
+    def expression(self) -> str:
+        """What is ordered by."""
+        return ORDERS[self.name].expression
+
+    @property
+    def sql(self) -> str:
+        """The ORDER BY clause."""
+        direction = "DESC" if self.descending else "ASC"
+        return f"{self.expression} {direction}, id {direction}"
+
+    def after(self, cursor: str) -> tuple[str, list[Any]]:
+        """
+        Make the condition for rows that come after a cursor's.
+
+        Raises:
+            errors.Invalid: it is no cursor of this order.
+        """
+        value, id_ = self._read(cursor)
+        return f"({self.expression}, id) {'<' if self.descending else '>'} (%s, %s)", [value, id_]
+
+    def cursor(self, value: Any, id_: UUID) -> str:
+        """Name a row by its value in this order, and its id."""
+        written = value.isoformat() if isinstance(value, datetime) else value
+        return _encode([self.name, self.descending, written, str(id_)])
+
+    def _read(self, cursor: str) -> tuple[Any, UUID]:
+        try:
+            name, descending, written, id_ = _decode(cursor)
+            if (name, descending) != (self.name, self.descending):
+                raise ValueError("a cursor of another order")
+            return self._value(written), UUID(id_)
+        except (ValueError, TypeError, AttributeError):
+            raise errors.Invalid(fields={"cursor": ["This is no cursor of this list in this order."]}) from None
+
+    def _value(self, written: Any) -> Any:
+        kind = ORDERS[self.name].type
+        if kind is datetime:
+            value = datetime.fromisoformat(written)
+            if value.tzinfo is None:
+                raise ValueError("no time zone")
+            return value
+        if type(written) is not kind or (kind is int and abs(written) >= 2**63):
+            raise ValueError("another type")
+        if kind is str and "\x00" in written:
+            raise ValueError("not storable")
+        return written
+
+
+def _encode(parts: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts, ensure_ascii=False).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> list[Any]:
+    raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    parts = json.loads(raw)
+    if not isinstance(parts, list) or len(parts) != 4:
+        raise ValueError("not four parts")
+    return parts

@@ -1,0 +1,252 @@
+"""
+Between the library and the database: load the part that changes touch, write the difference in bulk.
+
+Locks are taken in one order everywhere: courses by id, then files by id. A link only comes or goes with its file
+locked, and only comes with its course locked; so what is read here after the locks stays as it is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.core import ids, sql
+from apps.media import links as link_table
+from apps.media import purging
+from apps.media.library import SINGLE_ROLES, Change, CourseRow, FileRow, Library, LinkRow, Target, VersionRow
+from apps.media.models import Deletion, HistoryEntry
+from apps.operations import selectors as operations
+
+
+@dataclass(slots=True)
+class Needs:
+    """What a list of changes needs to have loaded."""
+
+    files: set[str] = field(default_factory=set)
+    users: set[str] = field(default_factory=set)
+    courses: set[str] = field(default_factory=set)
+    targets: set[Target] = field(default_factory=set)
+    linked: set[str] = field(default_factory=set)
+    """Files of which all links are needed."""
+    in_single_roles: set[str] = field(default_factory=set)
+    """Files of which the links in single roles are needed, and the versions."""
+    links: set[str] = field(default_factory=set)
+    restored: set[str] = field(default_factory=set)
+    created: set[str] = field(default_factory=set)
+
+
+def needs_of(changes: Iterable[Change]) -> Needs:
+    """Work out what changes refer to."""
+    needs = Needs()
+    for change in changes:
+        payload = change.payload
+        needs.users.update(filter(None, [change.actor]))
+        needs.files.add(payload["mediaId"])
+        match change.action:
+            case "media.delete" | "media.purge":
+                needs.linked.add(payload["mediaId"])
+            case "media.restore":
+                needs.restored.add(payload["mediaId"])
+            case "media.revert":
+                needs.in_single_roles.add(payload["mediaId"])
+            case "media.link":
+                needs.courses.add(payload["courseId"])
+                needs.targets.add(Target(payload["targetType"], payload["targetId"]))
+                needs.created.add(payload["linkId"])
+            case "media.unlink":
+                needs.courses.add(payload["courseId"])
+                needs.links.add(payload["linkId"])
+            case "media.upload":
+                needs.created.add(payload["mediaId"])
+    return needs
+
+
+def load(owner_id: str, needs: Needs) -> Library:
+    """Lock the courses and files concerned, and load what is needed of the library."""
+    library = Library(owner_id)
+    removed, standing = _lock(library, needs)
+    for link in removed:
+        library.removed.setdefault(link.media_id, {})[link.id] = link
+    targets = needs.targets | {link.target for link in (*removed, *standing)}
+    library.homes, library.last = link_table.homes_of(targets), link_table.last_positions(needs.targets)
+    library.links = {link.id: link for link in _load_links(needs, targets)}
+    library.versions = _load_versions(needs.in_single_roles)
+    library.unborn = _unborn(library, needs)
+    return library
+
+
+def _lock(library: Library, needs: Needs) -> tuple[list[LinkRow], list[LinkRow]]:
+    """
+    Lock courses and files; returns what the deletions that are to be undone took away, and what they may yet take away
+    in the same batch.
+
+    Into which courses these lead may change until the files are locked: then it is done again with those as well.
+    """
+    homes = needs.courses | _homes(needs)
+    while True:
+        before = transaction.savepoint()
+        library.courses = _lock_courses(homes, needs.users | {library.owner_id})
+        library.files = _lock_files(library.owner_id, needs.files)
+        found = _homes(needs)
+        if found <= homes:
+            transaction.savepoint_commit(before)
+            return link_table.removed_with(needs.restored), link_table.of_files(needs.restored)
+        transaction.savepoint_rollback(before)
+        homes |= found
+
+
+def _homes(needs: Needs) -> set[str]:
+    links = (*link_table.removed_with(needs.restored), *link_table.of_files(needs.restored))
+    return {link.home_id for link in links}
+
+
+def _lock_courses(wanted: set[str], users: set[str]) -> dict[str, CourseRow]:
+    found = sql.rows(_LOCK_COURSES, [_ids(users), _ids(wanted)]) if wanted else []
+    return {str(id_): CourseRow(str(id_), deleted_at is not None, dict(roles)) for id_, deleted_at, roles in found}
+
+
+def _lock_files(owner_id: str, wanted: set[str]) -> dict[str, FileRow]:
+    found = sql.rows(_LOCK_FILES, [UUID(owner_id), _ids(wanted)])
+    return {str(row[0]): FileRow(str(row[0]), *row[1:]) for row in found}
+
+
+def _load_links(needs: Needs, targets: set[Target]) -> list[LinkRow]:
+    return [
+        *link_table.of_files(needs.linked),
+        *link_table.of_files(needs.in_single_roles, only_roles=tuple(SINGLE_ROLES)),
+        *link_table.by_id(needs.links),
+        *link_table.in_the_way(targets, needs.files, tuple(SINGLE_ROLES)),
+    ]
+
+
+def _load_versions(wanted: set[str]) -> dict[str, dict[int, VersionRow]]:
+    versions: dict[str, dict[int, VersionRow]] = {}
+    for media, number, *facts in sql.rows(_LOAD_VERSIONS, [_ids(wanted)]) if wanted else ():
+        versions.setdefault(str(media), {})[number] = VersionRow(*facts)
+    return versions
+
+
+def _unborn(library: Library, needs: Needs) -> set[str]:
+    """Find out which of the ids that are not there could not be created."""
+    named = needs.files | needs.links | needs.courses | {target.id for target in needs.targets}
+    there = library.files.keys() | library.links.keys() | library.courses.keys() | {t.id for t in library.homes}
+    absent = named - needs.created - there
+    return {str(id_) for id_ in operations.failed_creations(_ids(absent))} if absent else set()
+
+
+def save(before: Library, after: Library) -> None:
+    """Write the difference between two states of one library, in an order that every constraint allows."""
+    gone = [link for id_, link in before.links.items() if id_ not in after.links]
+    come = [link for id_, link in after.links.items() if id_ not in before.links]
+    link_table.delete(gone)
+    _save_files(before, after)
+    link_table.insert(come)
+    _save_deletions(before, after)
+    purging.purge([UUID(id_) for id_ in before.files.keys() - after.files.keys()])
+
+
+def _save_files(before: Library, after: Library) -> None:
+    created = [row for id_, row in after.files.items() if id_ not in before.files]
+    if created:
+        rows = [(UUID(row.id), row.name, row.category, row.status, row.updated_at) for row in created]
+        sql.execute(_INSERT_FILES, [UUID(after.owner_id), *sql.columns(rows)])
+    changed = [row for id_, row in after.files.items() if id_ in before.files and before.files[id_] != row]
+    if changed:
+        sql.execute(_UPDATE_FILES, sql.columns([_saved(row) for row in changed]))
+
+
+def _saved(row: FileRow) -> tuple[object, ...]:
+    facts = (row.name, row.category, row.status, row.content_type, row.size, row.number, row.version)
+    return (UUID(row.id), *facts, row.updated_at, row.deleted_at, row.purge_at)
+
+
+def _save_deletions(before: Library, after: Library) -> None:
+    """Keep what new deletions took away, forget what those took that were undone, hand over what waits for a course."""
+    link_table.hand_over(list(after.handed.values()))
+    standing = {
+        media for media in _deleted(before) & _deleted(after) if _removed(before, media) == _removed(after, media)
+    }
+    over = (_deleted(before) & after.files.keys()) - standing
+    if over:
+        Deletion.objects.filter(media__in=_ids(over)).delete()
+    new = {media: ids.new_id() for media in _deleted(after) - standing}
+    if new:
+        at = [after.files[media].updated_at for media in new]
+        sql.execute(_INSERT_DELETIONS, [list(new.values()), _ids(new), at])
+        link_table.keep_removed([(new[media], link) for media in new for link in _removed(after, media).values()])
+
+
+def _deleted(library: Library) -> set[str]:
+    return {file.id for file in library.files.values() if file.deleted_at}
+
+
+def _removed(library: Library, media_id: str) -> dict[str, LinkRow]:
+    return library.removed.get(media_id, {})
+
+
+def record(entries: Sequence[HistoryEntry]) -> None:
+    """Add to the history."""
+    HistoryEntry.objects.bulk_create(entries)
+
+
+def entry(
+    *, owner_id: str, media_id: str, media_name: str, action: str, actor_id: str, operation_id: str,
+    details: object, now: datetime,
+) -> HistoryEntry:  # fmt: skip
+    """Make a line of history; ``actor_id`` empty: nobody, it was time."""
+    return HistoryEntry(
+        owner_id=UUID(owner_id),
+        media_id=UUID(media_id),
+        media_name=media_name,
+        action=action,
+        actor_id=UUID(actor_id) if actor_id else None,
+        operation_id=operation_id,
+        details=details,
+        created_at=now,
+    )
+
+
+def _ids(texts: Iterable[str]) -> list[UUID]:
+    return [UUID(text) for text in texts]
+
+
+_LOCK_COURSES = """
+    SELECT id, deleted_at, ARRAY(
+        SELECT ARRAY[user_id::text, role] FROM courses_membership
+        WHERE course_id = course.id AND user_id = ANY(%s::uuid[])
+    )
+    FROM courses_course course WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
+_LOCK_FILES = """
+    SELECT id, name, category, status, content_type, size, current_version, link_count, version, updated_at,
+        deleted_at, purge_at
+    FROM media_media WHERE owner_id = %s AND id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
+_LOAD_VERSIONS = """
+    SELECT version.media_id, version.number, file.category, file.content_type, file.size
+    FROM media_mediaversion version JOIN uploads_storedfile file ON file.id = version.file_id
+    WHERE version.media_id = ANY(%s)
+"""
+_INSERT_FILES = """
+    INSERT INTO media_media (owner_id, id, name, category, status, content_type, size, link_count, version,
+        created_at, updated_at)
+    SELECT %s, id, name, category, status, '', 0, 0, 1, at, at
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+        AS row(id, name, category, status, at)
+"""
+_UPDATE_FILES = """
+    UPDATE media_media media
+    SET name = row.name, category = row.category, status = row.status, content_type = row.content_type,
+        size = row.size, current_version = row.number, version = row.version, updated_at = row.updated_at,
+        deleted_at = row.deleted_at, purge_at = row.purge_at
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[], %s::int[],
+        %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])
+        AS row(id, name, category, status, content_type, size, number, version, updated_at, deleted_at, purge_at)
+    WHERE media.id = row.id
+"""
+_INSERT_DELETIONS = """
+    INSERT INTO media_deletion (id, media_id, created_at)
+    SELECT id, media_id, at FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) AS row(id, media_id, at)
+"""

@@ -1,0 +1,116 @@
+"""
+What files are linked to, and what becomes of links when it goes or returns.
+
+A chapter's or video's links go for good, as it does. A course's go into its deletion's snapshot and return with it,
+each if its file still lives; the link of a file that is in the trash by then waits for the file instead.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from apps.core import sql
+from apps.courses.presence import Going
+from apps.media import links, store
+from apps.media.library import LinkRow
+from apps.media.models import Deletion, HistoryEntry
+from apps.operations.models import Step
+from apps.outbox.emit import Draft
+from broadcast.contracts import events, topics
+
+
+class Usage:
+    """Keeps links right when courses, chapters and videos come and go (`apps.courses.presence`)."""
+
+    def going(self, what: Going, now: datetime) -> Sequence[tuple[Step, Draft]]:
+        """Remove the links to what goes; those of a whole course are kept for its return."""
+        courses = [what.course_id] if what.course else []
+        concerned = links.within(courses, list(what.chapters), list(what.videos))
+        if what.course:
+            links.begin_course_deletions({what.course_id}, now)
+        if not concerned:
+            return []
+        files = _lock_files(concerned)
+        found = links.within(courses, list(what.chapters), list(what.videos))
+        doers = _doers(what, found)
+        links.delete(found)
+        _keep(what, [link for link in found if doers[link.id] is what.course])
+        _record("media.unlink", [(doers[link.id], link) for link in found], files, now)
+        return [(doers[link.id], _draft(events.MEDIA_UNLINKED, doers[link.id], link, files)) for link in found]
+
+    def returned(self, course_id: UUID, step: Step, now: datetime) -> Sequence[Draft]:
+        """Put a course's links back, each where it was."""
+        files = _lock_files(links.removed_with_course(course_id))
+        links.hand_to_files(course_id)
+        back = links.removed_with_course(course_id)
+        links.insert(back)
+        Deletion.objects.filter(course=course_id).delete()
+        _record("media.link", [(step, link) for link in back], files, now)
+        return [_draft(events.MEDIA_LINKED, step, link, files) for link in back]
+
+
+class _File:
+    """A file that is locked: whose it is, and how it is called."""
+
+    def __init__(self, owner_id: UUID, name: str, category: str) -> None:
+        self.owner_id, self.name, self.category = str(owner_id), name, category
+
+
+def _lock_files(concerned: Iterable[LinkRow]) -> dict[str, _File]:
+    ids = sorted({UUID(link.media_id) for link in concerned})
+    found = sql.rows(_LOCK, [ids]) if ids else []
+    return {str(id_): _File(*facts) for id_, *facts in found}
+
+
+def _doers(what: Going, found: Sequence[LinkRow]) -> dict[str, Step]:
+    """Find which step takes which link away: that of its target, of its target's chapter, or of the course."""
+    videos = [UUID(link.target.id) for link in found if link.target.type == "video"]
+    chapters = dict(sql.rows("SELECT id, chapter_id FROM courses_video WHERE id = ANY(%s)", [videos])) if videos else {}
+    doers = {}
+    for link in found:
+        id_ = UUID(link.target.id)
+        chapter = chapters.get(id_, id_)
+        doer = what.videos.get(id_) or what.chapters.get(chapter) or what.course
+        assert doer
+        doers[link.id] = doer
+    return doers
+
+
+def _keep(what: Going, taken: Sequence[LinkRow]) -> None:
+    """Keep the links of a course that goes as a whole."""
+    if taken:
+        deletion = Deletion.objects.get(course=what.course_id)
+        links.keep_removed([(deletion.pk, link) for link in taken])
+
+
+def _record(action: str, done: Sequence[tuple[Step, LinkRow]], files: dict[str, _File], now: datetime) -> None:
+    entries: list[HistoryEntry] = []
+    for step, link in done:
+        file = files[link.media_id]
+        where = {"targetType": link.target.type, "targetId": link.target.id, "courseId": link.home_id}
+        entries.append(
+            store.entry(
+                owner_id=file.owner_id,
+                media_id=link.media_id,
+                media_name=file.name,
+                action=action,
+                actor_id=str(step.operation.user.pk),
+                operation_id=step.operation.key,
+                details={"linkId": link.id, **where, "role": link.role, "because": step.action},
+                now=now,
+            )
+        )
+    store.record(entries)
+
+
+def _draft(type_: str, step: Step, link: LinkRow, files: dict[str, _File]) -> Draft:
+    """Tell a file's owner; on the course's topic the course's own event stands for all its links."""
+    file = files[link.media_id]
+    target = {"targetType": link.target.type, "targetId": link.target.id, "role": link.role}
+    data = {"linkId": link.id, "mediaId": link.media_id, **target}
+    if type_ == events.MEDIA_LINKED:
+        data |= {"position": link.position, "name": file.name, "category": file.category}
+    return Draft(type_, topics.user(file.owner_id), step.operation.key, data)
+
+
+_LOCK = "SELECT id, owner_id, name, category FROM media_media WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"

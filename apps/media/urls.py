@@ -1,0 +1,23 @@
+from django.urls import path
+
+from apps.media import views
+
+urlpatterns = [
+    path("media/", views.LibraryView.as_view()),
+    path("media/history/", views.HistoryView.as_view()),
+    path("media/bulk/delete/", views.BulkDeleteView.as_view()),
+    path("media/bulk/restore/", views.BulkRestoreView.as_view()),
+    path("media/bulk/purge/", views.BulkPurgeView.as_view()),
+    path("media/bulk/link/", views.BulkLinkView.as_view()),
+    path("media/bulk/unlink/", views.BulkUnlinkView.as_view()),
+    path("media/<uuid:media_id>/", views.MediaView.as_view()),
+    path("media/<uuid:media_id>/deletion-impact/", views.ImpactView.as_view()),
+    path("media/<uuid:media_id>/restore/", views.RestoreView.as_view()),
+    path("media/<uuid:media_id>/purge/", views.PurgeView.as_view()),
+    path("media/<uuid:media_id>/versions/", views.VersionsView.as_view()),
+    path("media/<uuid:media_id>/versions/<int:number>/restore/", views.RevertView.as_view()),
+    path("media/<uuid:media_id>/links/", views.MediaLinksView.as_view()),
+    path("media/<uuid:media_id>/history/", views.MediaHistoryView.as_view()),
+    path("media-links/", views.LinksView.as_view()),
+    path("media-links/<uuid:link_id>/", views.LinkView.as_view()),
+]
