@@ -178,9 +178,8 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
         self._subscriptions[topic] = subscription
         self._count(outcome)
         self._write(session.joined(topic, outcome, epoch_ms))
-        if isinstance(outcome, Resumed):
-            for body in outcome.bodies:
-                self._outlet.write(text_frame(body))
+        if isinstance(outcome, Resumed) and outcome.bodies:
+            self._outlet.write(outcome.bodies.wire)
         self._service.hub.start(subscription, outcome.seq)
 
     def _fail_to_join(self, subscription: Subscription, session: Session, heard_up_to: int | None) -> None:

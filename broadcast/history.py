@@ -20,7 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from broadcast import revocations
 from broadcast.parcel import Parcel
-from broadcast.resume import Retained
+from broadcast.resume import Bodies, Retained
 from broadcast.revocations import Revocation
 from broadcast.scripts import PipelinedScript
 
@@ -78,7 +78,7 @@ class History:
         self._on_new_epoch = on_new_epoch
         self._epoch = ""
         self._append = PipelinedScript(redis, _script("append"))
-        self._read = redis.register_script(_script("read"))
+        self._read = PipelinedScript(redis, _script("read"))
         self._begin = redis.register_script(_script("begin"))
 
     @property
@@ -128,7 +128,7 @@ class History:
         tail = ["" if since is None else since, limit, limit_bytes]
         reply = await self._call(self._read, lambda: self._keys([topic]), tail)
         last = int(reply[1]) if reply[1] else None
-        return Retained(self.epoch_ms, last, int(reply[2]), reply[4:], is_trimmed=reply[3] == b"1")
+        return Retained(self.epoch_ms, last, int(reply[2]), Bodies(reply[4:]), is_trimmed=reply[3] == b"1")
 
     async def positions(self, names: Sequence[str]) -> dict[str, int]:
         """Look up the newest seq of each topic; those that the history does not know are left out."""

@@ -25,6 +25,7 @@ Message = dict[str, Any]
 
 _CONTROL_GROUP: Final = "control"
 _BEACON: Final = "beacon"
+_JOINED_AT_ONCE: Final = 500
 _SILENT_PERIODS: Final = 4
 _QUEUE_LENGTH: Final = 10_000
 _SENT_AT_ONCE: Final = 256
@@ -72,6 +73,19 @@ class Handlers:
 class PipeliningLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     """channels-redis' layer, which can also send many messages in one round trip instead of one in each."""
 
+    async def group_add_all(self, groups: Sequence[str], channel: str) -> None:
+        """Let a channel hear many groups."""
+        layer = self._get_layer()
+        (shard,) = layer._shards
+        names = [layer._get_group_channel_name(group) for group in groups]
+        for name in names:
+            layer.groups.setdefault(name, set()).add(channel)
+        async with shard._lock:
+            shard._ensure_redis()
+            shard._ensure_receiver()
+            await shard._pubsub.subscribe(*names)
+            shard._subscribed_to.update(names)
+
     async def group_send_all(self, messages: Sequence[tuple[str, Message]]) -> None:
         """Send each message to all channels of its group, in order."""
         layer = self._get_layer()
@@ -118,8 +132,9 @@ class Node:
         self._membership_lock = asyncio.Lock()
         self._wanted: set[str] = set()
         self._joined: set[str] = set()
-        self._pending: dict[str, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed: dict[str, None] = {}
+        self._opening: dict[str, asyncio.Future[None]] = {}
+        self._adjusting: asyncio.Task[None] | None = None
         self._layer: ChannelLayer | None = None
         self._channel = ""
         self._sent = self._heard = 0
@@ -139,18 +154,18 @@ class Node:
     def open(self, topic: str) -> None:
         """Begin to hear a topic's group."""
         self._wanted.add(topic)
-        task = self._pending[topic] = self._spawn(topic)
-        task.add_done_callback(lambda _: self._pending.pop(topic) if self._pending.get(topic) is task else None)
+        self._opening[topic] = asyncio.get_running_loop().create_future()
+        self._note(topic)
 
     def close(self, topic: str) -> None:
         """Stop hearing a topic's group."""
         self._wanted.discard(topic)
-        self._spawn(topic)
+        self._note(topic)
 
     async def opened(self, topic: str) -> None:
         """Wait until a topic's group is heard, or cannot be for now."""
-        if (task := self._pending.get(topic)) is not None:
-            await asyncio.wait([task])
+        if (opening := self._opening.get(topic)) is not None:
+            await asyncio.wait([opening])
 
     def publish(self, topic: str | None, message: Message) -> "asyncio.Future[None]":
         """Queue a message to a topic's group, or to every process; the future is done when it has been tried."""
@@ -227,35 +242,55 @@ class Node:
         async with self._membership_lock:
             self._joined.clear()
             await layer.group_add(_CONTROL_GROUP, self._channel)
-            for topic in list(self._wanted):
-                await layer.group_add(group_of(topic), self._channel)
-                self._joined.add(topic)
+            topics = list(self._wanted)
+            await _group_add_all(layer, topics, self._channel)
+            self._joined.update(topics)
         self._has_joined = True
         await asyncio.Event().wait()
 
-    def _spawn(self, topic: str) -> "asyncio.Task[None]":
-        task = asyncio.create_task(self._adjust(topic))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _note(self, topic: str) -> None:
+        self._changed[topic] = None
+        if self._adjusting is None or self._adjusting.done():
+            self._adjusting = asyncio.create_task(self._adjust_all())
 
-    async def _adjust(self, topic: str) -> None:
-        # One after the other, each by what is wanted when its turn comes: the last one is always right.
-        async with self._membership_lock:
-            layer, wanted = self._layer, topic in self._wanted
-            if layer is None or wanted == (topic in self._joined):
-                return
-            try:
-                if wanted:
-                    await layer.group_add(group_of(topic), self._channel)
-                    self._joined.add(topic)
-                else:
-                    await layer.group_discard(group_of(topic), self._channel)
-                    self._joined.discard(topic)
-            except Exception:
-                # Built anew, the layer joins whatever is wanted; until then heartbeats heal.
-                log.warning("A channel layer membership failed", extra={"topic": topic}, exc_info=True)
-                self._broken = True
+    async def _adjust_all(self) -> None:
+        # In rounds, each by what is wanted when it begins: the last one is always right.
+        while self._changed:
+            async with self._membership_lock:
+                changed, self._changed = list(self._changed), {}
+                opening = {topic: self._opening[topic] for topic in changed if topic in self._opening}
+                await self._adjust(changed)
+            for topic, opened in opening.items():
+                opened.set_result(None)
+                if self._opening.get(topic) is opened:
+                    del self._opening[topic]
+
+    async def _adjust(self, topics: Sequence[str]) -> None:
+        layer = self._layer
+        if layer is None:
+            return
+        come = [topic for topic in topics if topic in self._wanted and topic not in self._joined]
+        gone = [topic for topic in topics if topic not in self._wanted and topic in self._joined]
+        try:
+            await _group_add_all(layer, come, self._channel)
+            self._joined.update(come)
+            for topic in gone:
+                await layer.group_discard(group_of(topic), self._channel)
+                self._joined.discard(topic)
+        except Exception:
+            # Built anew, the layer joins whatever is wanted; until then heartbeats heal.
+            log.warning("Channel layer memberships failed", extra={"topics": len(topics)}, exc_info=True)
+            self._broken = True
+
+
+async def _group_add_all(layer: ChannelLayer, topics: Sequence[str], channel: str) -> None:
+    groups = [group_of(topic) for topic in topics]
+    if isinstance(layer, PipeliningLayer):
+        for first in range(0, len(groups), _JOINED_AT_ONCE):
+            await layer.group_add_all(groups[first : first + _JOINED_AT_ONCE], channel)
+    else:
+        for group in groups:
+            await layer.group_add(group, channel)
 
 
 async def _group_send_all(layer: ChannelLayer, messages: Sequence[tuple[str, Message]]) -> None:

@@ -1,9 +1,19 @@
 """What a client that says where it stopped gets: the decision, without I/O."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from broadcast.contracts import frames
+from broadcast.parcel import text_frame
+
+
+class Bodies(list[bytes]):
+    """Encoded events that are replayed together, to however many clients; not to be changed."""
+
+    @cached_property
+    def wire(self) -> bytes:
+        """All of them as WebSocket frames."""
+        return b"".join(map(text_frame, self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +29,13 @@ class Retained:
     epoch_ms: int
     last: int | None
     length: int = 0
-    bodies: Sequence[bytes] = ()
+    bodies: Bodies = field(default_factory=Bodies)
     is_trimmed: bool = False
+
+    def after(self, since: int) -> "Retained":
+        """Tell the same to somebody who has seen more."""
+        missed = max((self.last or 0) - since, 0)
+        return replace(self, bodies=Bodies(self.bodies[len(self.bodies) - missed :]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,7 @@ class Resumed:
 
     seq: int
     recovered: bool | None
-    bodies: Sequence[bytes] = ()
+    bodies: Bodies = field(default_factory=Bodies)
 
 
 @dataclass(frozen=True, slots=True)

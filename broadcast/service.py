@@ -23,6 +23,7 @@ from broadcast.hub import Change, Hub
 from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node
 from broadcast.metrics import Metrics
 from broadcast.parcel import Packed, Parcel
+from broadcast.reading import Reader
 from broadcast.resume import Limits, Retained
 from broadcast.revocations import Revocation, Revocations
 from broadcast.sending import native
@@ -76,6 +77,7 @@ class Service:
             size_bytes=settings.history_bytes,
             on_new_epoch=self._on_new_epoch,
         )
+        self._reader = Reader(self.history, limit=settings.replay_limit, limit_bytes=settings.replay_bytes)
         self._healer = Healer(self.hub, self.history, self.metrics, limit=settings.history_length)
         make = make_layer or partial(layers.redis_layer, timeout_seconds=settings.redis_timeout_seconds)
         self._layers = Layers(
@@ -150,8 +152,7 @@ class Service:
             Unavailable: Redis is.
         """
         await self._layers.node(topic).opened(topic)
-        limit, limit_bytes = self.settings.replay_limit, self.settings.replay_bytes
-        retained = await self.history.read(topic, since=since, limit=limit, limit_bytes=limit_bytes)
+        retained = await self._reader.read(topic, since)
         if retained.last is not None:
             self.hub.settle(topic, retained.last)
         return retained

@@ -44,6 +44,8 @@ MAX_BYTES: Final = 64 * 1024
 
 Event = dict[str, Any]
 
+_encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
 
 def envelope(
     *, type_: str, topic: str, operation_id: str | None, seq: int | None, timestamp: int, data: Mapping[str, Any]
@@ -67,7 +69,7 @@ def envelope(
 
 def encode(event: Mapping[str, Any]) -> bytes:
     """Encode an event or frame as UTF-8 JSON without white space."""
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _encoder.encode(event).encode()
 
 
 def decode(body: str | bytes) -> Event:

@@ -4,10 +4,13 @@ Tickets: a signed, short-lived statement of who a client is and which topics it 
 A JWT (RFC 7519, HS256). The API signs it, the broadcast service checks it without asking anyone.
 """
 
+import base64
+import hmac
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import jwt
 
@@ -16,6 +19,7 @@ from broadcast.contracts import topics
 LIFETIME_SECONDS: Final = 600
 _ALGORITHM: Final = "HS256"
 _AUDIENCE: Final = "coursehub.broadcast"
+_PLAIN_HEADER: Final = jwt.encode({}, "-" * 32, algorithm=_ALGORITHM).partition(".")[0] + "."
 
 
 class TicketError(Exception):
@@ -67,15 +71,39 @@ def read(text: str, *, secret: str, now_ms: int | None = None) -> Ticket:
         InvalidTicket: forged, foreign, garbled, or of another shape.
         ExpiredTicket: its time is over.
     """
-    options: Any = {"require": ["aud", "sub", "iat", "exp"], "verify_exp": False, "verify_iat": False}
-    try:
-        claims = jwt.decode(text, secret, algorithms=[_ALGORITHM], audience=_AUDIENCE, options=options)
-    except (jwt.InvalidTokenError, UnicodeError) as error:
-        raise InvalidTicket from error
+    claims = _verify_plain(text, secret) if text.startswith(_PLAIN_HEADER) else _verify(text, secret)
     ticket = _from_claims(claims)
     if ticket.expires_at_ms <= (_now_ms() if now_ms is None else now_ms):
         raise ExpiredTicket
     return ticket
+
+
+def _verify(text: str, secret: str) -> Mapping[str, Any]:
+    options: Any = {"require": ["aud", "sub", "iat", "exp"], "verify_exp": False, "verify_iat": False}
+    try:
+        claims: Mapping[str, Any] = jwt.decode(
+            text, secret, algorithms=[_ALGORITHM], audience=_AUDIENCE, options=options
+        )
+    except (jwt.InvalidTokenError, UnicodeError) as error:
+        raise InvalidTicket from error
+    return claims
+
+
+def _verify_plain(text: str, secret: str) -> Mapping[str, Any]:
+    # What `issue` writes, letter for letter, in a fifth of the time (docs/decisions/014-handshake.md).
+    signed, _, signature = text.rpartition(".")
+    digest = hmac.digest(secret.encode(), signed.encode("utf-8", "replace"), "sha256")
+    expected = base64.urlsafe_b64encode(digest).rstrip(b"=")
+    if not hmac.compare_digest(expected, signature.encode("utf-8", "replace")):
+        raise InvalidTicket
+    payload = signed[len(_PLAIN_HEADER) :]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        if claims["aud"] != _AUDIENCE:
+            raise InvalidTicket
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidTicket from error
+    return cast("Mapping[str, Any]", claims)
 
 
 def _from_claims(claims: Mapping[str, Any]) -> Ticket:

@@ -199,7 +199,7 @@ async def test_a_resubscription_that_fails_leaves_the_subscription_as_it_was(sta
         await service.take([make_parcel(1, topic=course)], [])
         raise Unavailable
 
-    service.history.read = fail
+    service.history.read = service.history.positions = fail
     client.send("subscribe", topic=course, since=0)
     assert (await client.wait_for("error"))["code"] == "unavailable"
     service.history.read = reading
@@ -213,7 +213,7 @@ async def test_a_client_that_comes_while_the_history_is_away_is_sent_away(start:
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable
 
-    service.history.read = fail
+    service.history.read = service.history.positions = fail
     client = Connection(service, ticket(user))
     closing = await client.wait_for("closing")
     assert (closing["code"], client.closed_with) == (4201, 4201)

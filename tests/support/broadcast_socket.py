@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from broadcast.consumers import OUTLET, EventConsumer
@@ -42,7 +43,7 @@ class Connection:
     def frames(self) -> list[Frame]:
         """What the client received so far, and gets when this turn of the loop is over."""
         self._turn.flush()
-        return [json.loads(_payload(wire)) for wire in self.transport.written]
+        return [json.loads(payload) for payload in _payloads(b"".join(self.transport.written))]
 
     def events(self, topic_id: str) -> list[int]:
         """The seqs of one topic's events, in the order of arrival."""
@@ -75,6 +76,10 @@ class Connection:
         self.closed_with = code
 
 
-def _payload(wire: bytes) -> bytes:
-    header = {126: 4, 127: 10}.get(wire[1], 2)
-    return wire[header:]
+def _payloads(wire: bytes) -> Iterator[bytes]:
+    """Take frames apart, however many were written at once."""
+    while wire:
+        header = {126: 4, 127: 10}.get(wire[1], 2)
+        size = wire[1] if header == 2 else int.from_bytes(wire[2:header])
+        yield wire[header : header + size]
+        wire = wire[header + size :]
