@@ -16,7 +16,7 @@ from daphne.server import reactor  # type: ignore[import-untyped]
 from twisted.internet import protocol
 from twisted.python.failure import Failure
 
-from broadcast.ingest import BridgeConnection
+from broadcast.ingest import BridgeConnection, Flushing
 from broadcast.requests import PREFIX
 from broadcast.service import Service
 
@@ -63,6 +63,7 @@ class Door:
     def __init__(self, service: Service, build_inner: Callable[[Any], Any]) -> None:
         self._service = service
         self._build_inner = build_inner
+        self._flushing = Flushing()
         self._moving: set[asyncio.Task[Any]] = set()
 
     def buildProtocol(self, addr: Any) -> Doorkeeper:  # noqa: N802
@@ -74,7 +75,7 @@ class Door:
         transport.stopReading()
         loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
         made = loop.connect_accepted_socket(
-            lambda: BridgeConnection(self._service, begun, self._hand_back), transport.getHandle()
+            lambda: BridgeConnection(self._service, begun, self._hand_back, self._flushing), transport.getHandle()
         )
         task = loop.create_task(made)
         self._moving.add(task)

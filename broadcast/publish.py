@@ -1,5 +1,6 @@
 """The bridge: ``POST /broadcast``, where the API and its workers hand over events."""
 
+import asyncio
 import json
 import logging
 import time
@@ -21,9 +22,9 @@ _MAX_LOGGED_OPERATIONS: Final = 20
 _RETRY_AFTER_SECONDS: Final = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
-    """A status and a JSON body."""
+    """A status and a JSON body. Each is itself only, so that what is made of it can be kept."""
 
     status: int
     body: Mapping[str, Any]
@@ -75,7 +76,8 @@ async def _take(service: Service, batch: Batch, started: float) -> Answer:
         return _counted(service, _answer_gaps(problem), started)
     except Unavailable:
         return _counted(service, unavailable("The history is away."), started)
-    _log_taken(batch.parcels, duplicates)
+    # Not at once: the events are written to their clients at the end of this turn of the loop.
+    asyncio.get_running_loop().call_soon(_log_taken, batch.parcels, duplicates)
     taken = len(batch) - duplicates
     return _counted(service, _accepted(taken, duplicates), started, taken=taken)
 

@@ -174,8 +174,8 @@ class Reader:
         self._overrun = self._in_body
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Be told a header."""
-        if not self._overrun:
+        """Be told a header, or what looks like one after a chunked body and does not count."""
+        if not self._has_head:
             self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
