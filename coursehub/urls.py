@@ -16,6 +16,7 @@ _API = [
     "apps.accounts.urls",
     "apps.outbox.urls",
     "apps.operations.urls",
+    "apps.uploads.urls",
     "apps.courses.urls",
     "apps.media.urls",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
 
 from apps.core import errors, rendering
 
@@ -14,8 +15,18 @@ _DISCARDING_SECONDS = 2.0
 _PIECE = 64 * 1024
 
 
+_left_to_views: list[str] = []
+
+
+def leave_to_view(prefix: str) -> None:
+    """Say that the views below a path read their bodies by themselves, however long they are."""
+    _left_to_views.append(prefix)
+
+
 def is_too_large(request: HttpRequest) -> bool:
     """Say whether a body is over the limit; reads one only if it comes in chunks, without a length."""
+    if request.path.startswith(tuple(_left_to_views)):
+        return False
     if _comes_in_chunks(request):
         return _read_chunks(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     length = request.META.get("CONTENT_LENGTH") or "0"
@@ -29,9 +40,14 @@ def refuse(request: HttpRequest) -> JsonResponse:
     Closing a connection with unread data resets it, and the client would see that instead of the answer.
     """
     response = rendering.answer_error(errors.PayloadTooLarge())
+    throw_rest_away(request, response)
+    return response
+
+
+def throw_rest_away(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Have a response sent although its request's body was not read, or not to its end."""
     response["Connection"] = "close"
     response._resource_closers.append(lambda: _discard(request.META))  # type: ignore[attr-defined]
-    return response
 
 
 def _comes_in_chunks(request: HttpRequest) -> bool:

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import Model, QuerySet
-from django.db.models.query import RawQuerySet
 
 from apps.accounts.models import User
+from apps.core import sql
 from apps.core.errors import Gone, NotFound, PermissionDenied
 from apps.courses import outline
 from apps.courses.models import Chapter, Course, Membership, Role, Video
@@ -78,7 +78,7 @@ def readable_chapter(user: User, chapter_id: UUID) -> Chapter:
 
 def readable_video(user: User, video_id: UUID) -> Video:
     """Find a video in a course that the user may read."""
-    video = Video.objects.filter(pk=video_id).first()
+    video = Video.objects.select_related("file").filter(pk=video_id).first()
     if video is None or not _may_read(user, video.course_id):
         raise NotFound("There is no such video.")
     return video
@@ -121,7 +121,7 @@ def changeable_course(user: User, course_id: UUID, action: str) -> Found[Course]
         PermissionDenied: the user's role does not allow it.
         Gone: it is deleted.
     """
-    course, lane = _look_up(user, Course.objects.raw(_COURSE_WITH_ROLE, [user.pk, course_id]), course_id)
+    course, lane = _look_up(user, Course, _COURSE_WITH_ROLE, course_id)
     if course is None:
         if lane is None:
             raise NotFound("There is no such course.")
@@ -132,16 +132,16 @@ def changeable_course(user: User, course_id: UUID, action: str) -> Found[Course]
 
 def changeable_chapter(user: User, chapter_id: UUID, action: str) -> Found[Chapter]:
     """Find a chapter that the user may change; errors as for a course."""
-    return _changeable(user, Chapter.objects.raw(_CHAPTER, [user.pk, chapter_id]), chapter_id, action)
+    return _changeable(user, Chapter, _CHAPTER, chapter_id, action)
 
 
 def changeable_video(user: User, video_id: UUID, action: str) -> Found[Video]:
     """Find a video that the user may change; errors as for a course."""
-    return _changeable(user, Video.objects.raw(_VIDEO, [user.pk, video_id]), video_id, action)
+    return _changeable(user, Video, _VIDEO, video_id, action)
 
 
-def _changeable(user: User, rows: "RawQuerySet[Row]", id_: UUID, action: str) -> Found[Row]:
-    row, lane = _look_up(user, rows, id_)
+def _changeable(user: User, model: type[Row], query: str, id_: UUID, action: str) -> Found[Row]:
+    row, lane = _look_up(user, model, query, id_)
     if row is None:
         if lane is None:
             raise NotFound
@@ -161,22 +161,22 @@ def _check(row: Any, action: str) -> None:
         raise PermissionDenied
 
 
-def _look_up(user: User, rows: "RawQuerySet[Row]", id_: UUID) -> tuple[Row | None, str | None]:
+def _look_up(user: User, model: type[Row], query: str, id_: UUID) -> tuple[Row | None, str | None]:
     """
     Find a row, or else the lane in which the user is about to have it created.
 
     What is neither there nor pending may have been pending when we looked for it and be there when we asked what is
     pending: then it is found the second time.
     """
-    row = _first(rows)
+    row = _first(user, model, query, id_)
     lane = operations.pending_creation(user, id_) if row is None else None
     if row is None and lane is None:
-        row = _first(rows)
+        row = _first(user, model, query, id_)
     return row, lane
 
 
-def _first(rows: "RawQuerySet[Row]") -> Row | None:
-    return next(rows.iterator(), None)
+def _first(user: User, model: type[Row], query: str, id_: UUID) -> Row | None:
+    return next(iter(sql.instances(model, query, [user.pk, id_])), None)
 
 
 _COURSE_WITH_ROLE = """

@@ -1,17 +1,20 @@
 """Running the steps of a course's lane."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from apps.core.errors import Gone
 from apps.courses import outline as rules
 from apps.courses import presence, store
-from apps.courses.models import Course
+from apps.courses.models import Course, Video
 from apps.courses.outline import Change, Outline, Result
 from apps.courses.presence import Going
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.outbox.emit import Draft, revoke_access
+from apps.uploads import services as uploads
 from broadcast.contracts import topics
 
 DISABLED = ""
@@ -25,20 +28,52 @@ class CourseLane:
         return Course.objects.filter(pk=topics.parse(lane).id).exists()
 
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+        course_id = UUID(topics.parse(lane).id)
         changes = [_change(step) for step in steps]
-        before = store.load(UUID(topics.parse(lane).id), store.needs_of(changes))
+        before = store.load(course_id, store.needs_of(changes))
+        changes = _without_ended(steps, changes)
         after = before.copy()
         results = rules.apply_all(after, changes, now)
         store.save(before, after)
         done = list(zip(steps, results, strict=True))
         told = _tell(before, after, done, now)
-        store.delete(before, after)
-        return [_outcome(lane, after, step, result, told.get(step.pk, ())) for step, result in done]
+        _begin_uploads(done, now)
+        ended = _end_uploads(course_id, before, after, store.delete(before, after), now)
+        return [*(_outcome(lane, after, step, result, told.get(step.pk, ())) for step, result in done), *ended]
 
 
 def _change(step: Step) -> Change:
     actor = step.operation.user
     return Change(step.action, str(actor.pk) if actor.is_active else DISABLED, step.payload, step.atomic_group)
+
+
+def _without_ended(steps: Sequence[Step], changes: list[Change]) -> list[Change]:
+    """Mark those uploads that ended before their step's turn came; the others are locked from here on."""
+    ended = uploads.ended_before([step for step in steps if step.action == rules.UPLOAD])
+    return [
+        replace(change, payload={**change.payload, "uploadEnded": True}) if step.pk in ended else change
+        for step, change in zip(steps, changes, strict=True)
+    ]
+
+
+def _begin_uploads(done: Sequence[tuple[Step, Result]], now: datetime) -> None:
+    asked = [(step, result) for step, result in done if step.action == rules.UPLOAD]
+    uploads.begin([step for step, result in asked if not result.error])
+    uploads.never_begun(
+        {UUID(step.payload["uploadId"]): result.error.as_dict() for step, result in asked if result.error}, now
+    )
+
+
+def _end_uploads(
+    course_id: UUID, before: Outline, after: Outline, gone: Sequence[UUID], now: datetime
+) -> list[Outcome]:
+    """End what is still being uploaded to videos that go, alone or with their course."""
+    ended = uploads.fail_all_of(gone, Gone("The video was deleted."), now) if gone else []
+    goes = before.course and after.course and after.course.deleted_at and not before.course.deleted_at
+    if goes:
+        waiting = Video.objects.filter(course=course_id, status=rules.UPLOADING).values_list("pk", flat=True)
+        ended += uploads.fail_all_of(list(waiting), Gone("The course was deleted."), now)
+    return ended
 
 
 def _tell(
@@ -78,7 +113,8 @@ def _outcome(lane: str, outline: Outline, step: Step, result: Result, told: Sequ
     topic = lane if outline.course else topics.user(step.operation.user_id)
     if result.error:
         return Outcome(step, topic, error=result.error.as_dict(), silent=result.error.code == "rolled_back")
-    return Outcome(step, topic, data=result.data, drafts=[*_drafts(lane, step, result), *told])
+    drafts = [*_drafts(lane, step, result), *told]
+    return Outcome(step, topic, data=result.data, drafts=drafts, open=step.action == rules.UPLOAD)
 
 
 def _drafts(lane: str, step: Step, result: Result) -> Iterator[Draft]:

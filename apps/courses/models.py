@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 
 from apps.core import ids
+from apps.uploads.models import StoredFile
 
 
 class Role(models.TextChoices):
@@ -19,7 +20,12 @@ class Role(models.TextChoices):
 
 
 class VideoStatus(models.TextChoices):
-    """What has become of a video's file."""
+    """
+    What has become of a video's file.
+
+    While another one is uploaded the old one stays; should that fail, the video is complete again. ``processing`` is
+    told in progress only: what is kept is kept with an event.
+    """
 
     EMPTY = "empty"
     UPLOADING = "uploading"
@@ -96,6 +102,7 @@ class Video(models.Model):
     filename = models.CharField(max_length=255, blank=True)
     position = models.IntegerField()
     status = models.CharField(max_length=10, choices=VideoStatus.choices, default=VideoStatus.EMPTY)
+    file = models.ForeignKey(StoredFile, on_delete=models.PROTECT, null=True, related_name="videos")
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()

@@ -20,6 +20,8 @@ from apps.operations.errors import DependencyFailed, RolledBack
 from broadcast.contracts import events
 
 OWNER, EDITOR, VIEWER = "owner", "editor", "viewer"
+EMPTY, UPLOADING = "empty", "uploading"
+UPLOAD = "video.upload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class VideoRow:
     chapter_id: str
     title: str
     filename: str
+    status: str
     version: int
     created_at: datetime
     updated_at: datetime
@@ -166,9 +169,9 @@ def _become(outline: Outline, other: Outline) -> None:
 
 def _mark_unborn(outline: Outline, change: Change) -> None:
     """Remember what will never exist, so that changes which build on it can say so."""
-    created = CREATES.get(change.action)
-    if created and not _is_there(outline, change.payload[created]):
-        outline.unborn.add(change.payload[created])
+    created = created_by(change)
+    if created and not _is_there(outline, created):
+        outline.unborn.add(created)
 
 
 def _is_there(outline: Outline, id_: str) -> bool:
@@ -336,11 +339,25 @@ def _create_video(outline: Outline, change: Change, now: datetime) -> Result:
     chapter = _chapter(outline, change.payload["chapterId"])
     id_, title, filename = (change.payload[name] for name in ("videoId", "title", "filename"))
     _check_new(outline, id_)
-    outline.videos[id_] = VideoRow(id_, chapter.id, title, filename, version=1, created_at=now, updated_at=now)
+    status = UPLOADING if change.action == UPLOAD else EMPTY
+    outline.videos[id_] = VideoRow(id_, chapter.id, title, filename, status, version=1, created_at=now, updated_at=now)
     position = _insert(outline.video_order[chapter.id], id_, change.payload.get("position"))
     told = {"chapterId": chapter.id, "title": title, "filename": filename, "position": position, "version": 1}
-    data = {"videoId": id_, **_temp_id(change), **told}
+    data = {"videoId": id_, **_temp_id(change), **_upload_id(change), **told}
     return Result({"videoId": id_, "version": 1}, (Event(events.VIDEO_CREATED, data),))
+
+
+def _upload_video(outline: Outline, change: Change, now: datetime) -> Result:
+    """Begin an upload: into a new video, or (also when a failed upload is tried again) one that is there."""
+    if change.payload.get("uploadEnded"):
+        raise Gone("The upload has ended before it could begin.")
+    if change.payload["videoId"] not in outline.videos and change.payload["creates"]:
+        return _create_video(outline, change, now)
+    video = _video(outline, change.payload["videoId"])
+    outline.videos[video.id] = replace(video, status=UPLOADING, updated_at=now)
+    told = {"newTitle": video.title, "updates": {"status": UPLOADING}, "version": video.version}
+    data = {"videoId": video.id, **_upload_id(change), **told}
+    return Result({"videoId": video.id, "version": video.version}, (Event(events.VIDEO_UPDATED, data),))
 
 
 def _update_video(outline: Outline, change: Change, now: datetime) -> Result:
@@ -459,6 +476,20 @@ def _temp_id(change: Change) -> dict[str, str]:
     return {"tempId": temp_id} if temp_id else {}
 
 
+def _upload_id(change: Change) -> dict[str, str]:
+    upload_id = change.payload.get("uploadId")
+    return {"uploadId": upload_id} if upload_id else {}
+
+
+def created_by(change: Change) -> str | None:
+    """Tell which id a change would bring into being, if any."""
+    field = CREATES.get(change.action)
+    if field is None or (change.action == UPLOAD and not change.payload["creates"]):
+        return None
+    id_: str = change.payload[field]
+    return id_
+
+
 Rule = Callable[[Outline, Change, datetime], Result]
 
 RULES: dict[str, Rule] = {
@@ -473,10 +504,11 @@ RULES: dict[str, Rule] = {
     "chapter.delete": _delete_chapter,
     "chapter.reorder": _reorder_chapters,
     "video.create": _create_video,
+    UPLOAD: _upload_video,
     "video.update": _update_video,
     "video.delete": _delete_video,
     "video.move": _move_video,
     "video.reorder": _reorder_videos,
 }
-CREATES = {"course.create": "courseId", "chapter.create": "chapterId", "video.create": "videoId"}
+CREATES = {"course.create": "courseId", "chapter.create": "chapterId", "video.create": "videoId", UPLOAD: "videoId"}
 """Which field of a creating action's payload holds the new id."""

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from apps.core.schemas import Body, Filename, Id, Key, Position, Reference, TempId, Text, Title, Version
 from apps.courses.currencies import ISO_4217
 from apps.operations.schemas import Mutation
+from apps.uploads.schemas import FileData
 
 CHANGES_MAX = 2_000
 LIST_MAX = 10_000
@@ -95,6 +96,22 @@ class UpdateChapter(Mutation):
 
     title: Annotated[Title, Optional]
     base_version: Version | None = None
+
+
+class UploadTarget(Body):
+    """
+    The video that an upload is for.
+
+    ``videoId`` names one that is there, or the tempId of one that the same operation created: its file is replaced.
+    Otherwise a new one is made in the chapter, which may be named by a tempId too.
+    """
+
+    kind: Literal["video"]
+    chapter_id: Reference | None = None
+    video_id: Reference | None = None
+    temp_id: TempId | None = None
+    title: Title | None = None
+    position: Position | None = None
 
 
 class Delete(Mutation):
@@ -341,9 +358,18 @@ class VideoData(Body):
     filename: str
     position: int
     status: Literal["empty", "uploading", "processing", "complete", "error"]
+    file: FileData | None
     version: int
     created_at: str
     updated_at: str
+
+
+class PlaybackData(Body):
+    """Where a video can be played from, by whoever has the URL, until it expires; ranges are answered."""
+
+    url: str
+    expires_at: str
+    file: FileData
 
 
 class OutlineChapterData(ChapterData):

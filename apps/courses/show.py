@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from apps.core import clock
 from apps.courses.models import Chapter, Course, Membership, Video
 from apps.outbox import selectors as outbox
+from apps.uploads.show import final_data
 from broadcast.contracts import topics
 
 
@@ -55,6 +56,7 @@ def video(video: Video) -> dict[str, Any]:
         "filename": video.filename,
         "position": video.position,
         "status": video.status,
+        "file": final_data(video.file) if video.file else None,
         "version": video.version,
         "createdAt": clock.to_rfc3339(video.created_at),
         "updatedAt": clock.to_rfc3339(video.updated_at),
@@ -81,7 +83,7 @@ def outline(membership_id: UUID) -> dict[str, Any]:
     chapters = {
         row.pk: chapter(row) | {"videos": []} for row in Chapter.objects.filter(course=course_id).order_by("position")
     }
-    for row in Video.objects.filter(course=course_id).order_by("chapter", "position"):
+    for row in Video.objects.filter(course=course_id).select_related("file").order_by("chapter", "position"):
         chapters[row.chapter_id]["videos"].append(video(row))
     topic = topics.course(course_id)
     return {

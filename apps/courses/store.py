@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from apps.core import sql
-from apps.courses.models import Chapter, Course, Membership, Role, Video
-from apps.courses.outline import CREATES, Change, ChapterRow, CourseRow, Outline, VideoRow
+from apps.courses.models import Chapter, Course, Membership, Role
+from apps.courses.outline import UPLOAD, Change, ChapterRow, CourseRow, Outline, VideoRow, created_by
 from apps.operations import selectors as operations
+from apps.uploads import purges
+from apps.uploads.models import StoredFile
 
 _CHAPTER_LIST_ACTIONS = frozenset({"chapter.create", "chapter.delete", "chapter.reorder"})
-_VIDEO_LIST_ACTIONS = frozenset({"video.create", "video.delete", "video.move", "video.reorder"})
+_VIDEO_LIST_ACTIONS = frozenset({"video.create", "video.delete", "video.move", "video.reorder", UPLOAD})
 _MEMBERS_ACTIONS = frozenset({"course.delete", "course.restore"})
 
 
@@ -44,8 +46,7 @@ def needs_of(changes: Iterable[Change]) -> Needs:
         needs.named.update(payload.get("chapterIds", ()), payload.get("videoIds", ()))
         needs.chapter_order |= change.action in _CHAPTER_LIST_ACTIONS
         needs.all_members |= change.action in _MEMBERS_ACTIONS
-        if change.action in CREATES:
-            needs.created.add(payload[CREATES[change.action]])
+        needs.created.update(filter(None, (created_by(change),)))
         if "chapterId" in payload:
             needs.chapters.add(payload["chapterId"])
         if "videoId" in payload:
@@ -177,25 +178,43 @@ def _save_videos(course_id: str, before: Outline, after: Outline) -> None:
     created, changed = _split(before.videos, after.videos)
     if created:
         rows = [
-            (row.id, row.chapter_id, row.title, row.filename, moved.pop(row.id), row.version, row.created_at)
+            (
+                row.id,
+                row.chapter_id,
+                row.title,
+                row.filename,
+                moved.pop(row.id),
+                row.status,
+                row.version,
+                row.created_at,
+            )
             for row in created
         ]
         sql.execute(_INSERT_VIDEOS, [course_id, *sql.columns(rows)])
     if changed:
-        values = [(row.id, row.chapter_id, row.title, row.filename, row.version, row.updated_at) for row in changed]
+        values = [
+            (row.id, row.chapter_id, row.title, row.filename, row.status, row.version, row.updated_at)
+            for row in changed
+        ]
         sql.execute(_UPDATE_VIDEOS, sql.columns(values))
     _save_positions("courses_video", moved)
 
 
-def delete(before: Outline, after: Outline) -> None:
-    """Delete the chapters and videos that are not there any more. Comes last: what moved out of them stays."""
-    chapters = before.chapters.keys() - after.chapters.keys()
-    videos = before.videos.keys() - after.videos.keys()
-    if videos:
-        Video.objects.filter(pk__in=_ids(videos)).delete()
+def delete(before: Outline, after: Outline) -> list[UUID]:
+    """
+    Delete the chapters and videos that are not there any more, and let go of the videos' files.
+
+    Comes last: what moved out of them stays. Returns the videos that are gone.
+    """
+    chapters = _ids(before.chapters.keys() - after.chapters.keys())
+    videos = _ids(before.videos.keys() - after.videos.keys())
+    gone = sql.rows(_DELETE_VIDEOS, [videos, chapters]) if videos or chapters else []
     if chapters:
-        Video.objects.filter(chapter__in=_ids(chapters)).delete()
-        Chapter.objects.filter(pk__in=_ids(chapters)).delete()
+        Chapter.objects.filter(pk__in=chapters).delete()
+    files = [file_id for _, file_id in gone if file_id]
+    if files:
+        purges.discard(StoredFile.objects.filter(pk__in=files), reason="video deleted")
+    return [video_id for video_id, _ in gone]
 
 
 def _split(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
@@ -239,7 +258,7 @@ _LOAD_CHAPTERS = """
     SELECT id, title, version, created_at, updated_at FROM courses_chapter WHERE course_id = %s AND id = ANY(%s)
 """
 _LOAD_VIDEOS = """
-    SELECT id, chapter_id, title, filename, version, created_at, updated_at
+    SELECT id, chapter_id, title, filename, status, version, created_at, updated_at
     FROM courses_video WHERE course_id = %s AND id = ANY(%s)
 """
 _LOAD_CHAPTER_ORDER = "SELECT id FROM courses_chapter WHERE course_id = %s ORDER BY position"
@@ -261,18 +280,19 @@ _UPDATE_CHAPTERS = """
 _INSERT_VIDEOS = """
     INSERT INTO courses_video
         (course_id, id, chapter_id, title, filename, position, status, version, created_at, updated_at)
-    SELECT %s, id, chapter_id, title, filename, position, 'empty', version, at, at
-    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[])
-        AS row(id, chapter_id, title, filename, position, version, at)
+    SELECT %s, id, chapter_id, title, filename, position, status, version, at, at
+    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::int[], %s::timestamptz[])
+        AS row(id, chapter_id, title, filename, position, status, version, at)
 """
 _UPDATE_VIDEOS = """
     UPDATE courses_video video
-    SET chapter_id = row.chapter_id, title = row.title, filename = row.filename, version = row.version,
-        updated_at = row.at
-    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::timestamptz[])
-        AS row(id, chapter_id, title, filename, version, at)
+    SET chapter_id = row.chapter_id, title = row.title, filename = row.filename, status = row.status,
+        version = row.version, updated_at = row.at
+    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::int[], %s::timestamptz[])
+        AS row(id, chapter_id, title, filename, status, version, at)
     WHERE video.id = row.id
 """
+_DELETE_VIDEOS = "DELETE FROM courses_video WHERE id = ANY(%s) OR chapter_id = ANY(%s) RETURNING id, file_id"
 _UPDATE_POSITIONS = """
     UPDATE {table} item SET position = row.position
     FROM unnest(%s::uuid[], %s::int[]) AS row(id, position) WHERE item.id = row.id

@@ -16,5 +16,6 @@ urlpatterns = [
     path("chapters/<str:chapter_id>/videos/", views.VideosView.as_view()),
     path("chapters/<uuid:chapter_id>/videos/reorder/", views.VideoReorderView.as_view()),
     path("videos/<uuid:video_id>/", views.VideoView.as_view()),
+    path("videos/<uuid:video_id>/playback/", views.PlaybackView.as_view()),
     path("videos/<uuid:video_id>/move/", views.MoveView.as_view()),
 ]

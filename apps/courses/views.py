@@ -8,13 +8,14 @@ from pydantic import Field
 from rest_framework.request import Request
 
 from apps.accounts.authentication import user_of
-from apps.core import documentation
+from apps.core import documentation, errors
 from apps.core.api import ApiView, answer
 from apps.core.pagination import Page, paginate
 from apps.courses import access, plans, saves, schemas, show
 from apps.courses.models import Membership
 from apps.operations.api import MutationView, mutation
 from apps.operations.schemas import Mutation
+from apps.uploads import playback
 
 
 class CoursePage(Page):
@@ -179,6 +180,16 @@ class VideoView(MutationView):
         return self.mutate(
             request, schemas.Delete, lambda body, _: plans.delete_video(user_of(request), video_id, body)
         )
+
+
+class PlaybackView(ApiView):
+    @documentation.answers(schemas.PlaybackData, can_fail=(404, 409))
+    def get(self, request: Request, video_id: UUID) -> JsonResponse:
+        """Get a URL from which the video can be played, for at least as long as it lasts."""
+        video = access.readable_video(user_of(request), video_id)
+        if video.file is None:
+            raise errors.Conflict("This video has no file yet.", status=video.status)
+        return answer(playback.of(video.file))
 
 
 class MoveView(MutationView):

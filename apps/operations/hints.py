@@ -1,5 +1,5 @@
 """
-Hints to Celery that a lane has work.
+Hints to Celery that a lane has work, or something else that the relay would find in time.
 
 The step table is the queue; a hint only saves waiting for the relay. So it is tried once and briefly, and a broker that
 is away costs a save no more than that.
@@ -42,14 +42,20 @@ def use(run: Callable[[str], None] | None) -> None:
 
 
 def send(lanes: Collection[str]) -> None:
-    """Tell the workers that lanes have work; never raises. After a failure it lets the relay do it for a second."""
-    global _closed_until
+    """Tell the workers that lanes have work; never raises."""
     if _instead:
         for lane in lanes:
             _instead(lane)
-    elif time.monotonic() >= _closed_until:
+    else:
+        publish(RUN_LANE, lanes, queue=QUEUE)
+
+
+def publish(task: str, values: Collection[str], *, queue: str) -> None:
+    """Have a task run for each value; never raises. After a failure it lets the relay do it for a second."""
+    global _closed_until
+    if time.monotonic() >= _closed_until:
         try:
-            _publish(lanes)
+            _publish(task, values, queue)
         except Exception:
             # Whatever the broker's client raises: the steps are committed, and the relay finds them.
             _closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
@@ -57,14 +63,14 @@ def send(lanes: Collection[str]) -> None:
             log.warning("A hint could not be sent; the relay will see to it.", exc_info=True)
 
 
-def _publish(lanes: Collection[str]) -> None:
+def _publish(task: str, values: Collection[str], queue: str) -> None:
     """Do what `Task.apply_async` does, but for the half of it that looks up settings of which a hint has none."""
     amqp = celery.current_app.amqp
     pool = producers[_connection(celery.current_app.conf.broker_write_url)]
     with pool.acquire(block=True, timeout=_PATIENCE_SECONDS) as producer:
-        for lane in lanes:
-            message = amqp.create_task_message(str(ids.new_id()), RUN_LANE, (lane,), {})
-            amqp.send_task_message(producer, RUN_LANE, message, queue=QUEUE, retry=False)
+        for value in values:
+            message = amqp.create_task_message(str(ids.new_id()), task, (value,), {})
+            amqp.send_task_message(producer, task, message, queue=queue, retry=False)
 
 
 def broker_answers() -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from apps.accounts.models import User
 from apps.core import errors
+from apps.operations import open_steps
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.operations.submit import Identity
@@ -91,7 +92,10 @@ _targets: dict[str, Target] = {}
 
 def register(target: Target) -> None:
     """Take uploads for one more kind of target."""
+    from apps.uploads.services import StepOwner
+
     _targets[target.kind] = target
+    open_steps.register(target.action, StepOwner())
 
 
 def of_kind(kind: object) -> Target:

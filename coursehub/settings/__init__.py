@@ -102,10 +102,13 @@ CORS_EXPOSE_HEADERS = [
     *("Operation-Location", "Location", "Retry-After", "X-Request-ID"),
     *("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
     *("Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires", "Upload-Concat"),
+    *("CourseHub-Upload-Id", "CourseHub-Video-Id", "CourseHub-Media-Id", "CourseHub-Operation-Id"),
 ]
 CORS_ALLOW_HEADERS = [
     *("accept", "authorization", "content-type", "x-csrftoken", "x-requested-with", "x-request-id"),
     *("operation-id", "operation-expect", "idempotency-key"),
+    *("tus-resumable", "upload-length", "upload-defer-length", "upload-offset", "upload-metadata", "upload-checksum"),
+    *("upload-concat", "x-http-method-override"),
 ]
 CORS_ALLOW_CREDENTIALS = True
 
@@ -162,7 +165,7 @@ else:
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "edit"
-CELERY_TASK_ROUTES = {"operations.*": {"queue": "edit"}}
+CELERY_TASK_ROUTES = {"operations.*": {"queue": "edit"}, "uploads.*": {"queue": "media"}}
 CELERY_TASK_SOFT_TIME_LIMIT = 60
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_DISABLE_RATE_LIMITS = True
@@ -185,6 +188,24 @@ OPERATION_KEPT_DAYS = env.number("OPERATION_KEPT_DAYS", 30)
 EVENT_KEPT_DAYS = env.number("EVENT_KEPT_DAYS", 30)
 WAITERS_MAX = env.number("WAITERS_MAX", 8)
 MEDIA_TRASH_DAYS = env.number("MEDIA_TRASH_DAYS", 30)
+
+VIDEO_CATEGORIES = env.items("VIDEO_CATEGORIES", "video")
+MEDIA_CATEGORIES = env.items("MEDIA_CATEGORIES", "video,image,document,other")
+UPLOAD_TYPES = env.items(
+    "UPLOAD_TYPES",
+    "video/mp4,video/quicktime,video/webm,video/x-matroska,image/jpeg,image/png,image/gif,image/webp,application/pdf",
+)
+IMAGE_MAX_BYTES = env.number("IMAGE_MAX_MIB", 64) * 1024**2
+IMAGE_MAX_PIXELS = env.number("IMAGE_MAX_MEGAPIXELS", 100) * 1_000_000
+DOCUMENT_MAX_BYTES = env.number("DOCUMENT_MAX_MIB", 256) * 1024**2
+UPLOAD_MAX_BYTES = env.number("UPLOAD_MAX_BYTES", 50 * 1024**3)
+UPLOAD_QUOTA_BYTES = env.number("UPLOAD_QUOTA_BYTES", 0)
+UPLOADS_OPEN_MAX = env.number("UPLOADS_OPEN_MAX", 100)
+UPLOADS_AT_ONCE = max(1, env.number("UPLOADS_AT_ONCE", 8))
+UPLOAD_PART_BYTES = env.number("UPLOAD_PART_MIB", 8) * 1024**2
+UPLOAD_IDLE_SECONDS = env.number("UPLOAD_IDLE_SECONDS", 24 * 3600)
+UPLOAD_SPOOL_DIR = env.text("UPLOAD_SPOOL_DIR", "")
+UPLOAD_HASHED_MAX_BYTES = env.number("UPLOAD_HASHED_MAX_MIB", 256) * 1024**2
 RELAY_INTERVAL_MS = env.number("RELAY_INTERVAL_MS", 500)
 
 LOGGING = {

@@ -112,7 +112,8 @@ def _video_created(outline: Json, data: Json, at: str) -> None:
         "chapterId": data["chapterId"],
         "title": data["title"],
         "filename": data["filename"],
-        "status": "empty",
+        "status": "uploading" if "uploadId" in data else "empty",
+        "file": None,
         "version": data["version"],
         "createdAt": at,
         "updatedAt": at,
@@ -123,6 +124,20 @@ def _video_created(outline: Json, data: Json, at: str) -> None:
 def _video_updated(outline: Json, data: Json, at: str) -> None:
     video = _find(_home(outline, data["videoId"])["videos"], data["videoId"])
     video |= {**data["updates"], "title": data["newTitle"], "version": data["version"], "updatedAt": at}
+
+
+def _upload_completed(outline: Json, data: Json, at: str) -> None:
+    final = data["finalData"]
+    file = {**final, "createdAt": _rfc3339(final["createdAt"])}
+    video = _find(_home(outline, data["videoId"])["videos"], data["videoId"])
+    video |= {"status": data["status"], "file": file, "filename": final["filename"], "updatedAt": at}
+
+
+def _failed(outline: Json, data: Json, at: str) -> None:
+    # Of all failures only an upload's, once it has begun, leaves something behind: the status of its video.
+    if "status" in data and "videoId" in data:
+        video = _find(_home(outline, data["videoId"])["videos"], data["videoId"])
+        video |= {"status": data["status"], "updatedAt": at}
 
 
 def _video_deleted(outline: Json, data: Json, at: str) -> None:
@@ -155,8 +170,10 @@ _RULES: dict[str, Callable[[Json, Json, str], None]] = {
     "video-delete-complete": _video_deleted,
     "video-move-complete": _video_moved,
     "video-reorder-complete": _videos_reordered,
+    "upload-complete": _upload_completed,
+    "operation-failed": _failed,
 }
-_TELL_NOTHING_OF_THE_OUTLINE = {"operation-failed", "batch-operation-complete"}
+_TELL_NOTHING_OF_THE_OUTLINE = {"batch-operation-complete"}
 
 
 def _find(items: list[Json], id_: str) -> Json:

@@ -34,7 +34,7 @@ def an_outline(*sizes: int) -> Outline:
         outline.chapter_order.append(f"c{n}")
         outline.video_order[f"c{n}"] = [f"v{n}.{m}" for m in range(size)]
         for id_ in outline.video_order[f"c{n}"]:
-            outline.videos[id_] = VideoRow(id_, f"c{n}", f"Video {id_}", "", 1, NOW, NOW)
+            outline.videos[id_] = VideoRow(id_, f"c{n}", f"Video {id_}", "", "empty", 1, NOW, NOW)
     return outline
 
 
@@ -81,7 +81,7 @@ def _row(row: ChapterRow | VideoRow, position: int) -> dict[str, Any]:
     }
     if isinstance(row, ChapterRow):
         return shared
-    return shared | {"chapterId": row.chapter_id, "filename": row.filename, "status": "empty"}
+    return shared | {"chapterId": row.chapter_id, "filename": row.filename, "status": row.status, "file": None}
 
 
 def envelopes(results: list[Result]) -> Iterator[dict[str, Any]]:

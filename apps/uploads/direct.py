@@ -1,0 +1,139 @@
+"""
+Uploads that go straight to storage: the client has each part's URL signed, and says which parts have arrived.
+
+What it says counts for progress only. When it says that all have arrived, storage is asked (`assembly`, `completion`).
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Greatest
+
+from apps.core import clock, errors
+from apps.uploads import figures, hints, receiving, services, storage
+from apps.uploads.errors import Fenced
+from apps.uploads.models import Part, Protocol, Upload, UploadStatus
+from apps.uploads.storage import PartInfo
+
+URL_SECONDS = 3600
+_LOOKS_EVERY_SECONDS = 1.0
+_KEPT = 10_000
+_PROLONGED_AFTER = timedelta(hours=1)
+
+_looked_at: "OrderedDict[UUID, float]" = OrderedDict()
+_lock = threading.Lock()
+
+
+def sign(upload: Upload, numbers: Collection[int]) -> dict[int, str]:
+    """
+    Make URLs to which the parts with these numbers may be PUT within the hour.
+
+    Raises:
+        errors.Conflict: the upload is not open for parts.
+    """
+    _check_open(upload)
+    if not upload.storage_upload_id:
+        try:
+            upload.storage_upload_id = receiving.ensure_multipart(upload)
+        except Fenced:
+            raise errors.Conflict("This upload has ended.") from None
+    _prolong(upload)
+    _look(upload)
+    store, id_ = storage.store(), upload.storage_upload_id
+    return {number: store.presign_part(upload.key, id_, number, URL_SECONDS) for number in numbers}
+
+
+def arrived(upload: Upload) -> list[PartInfo]:
+    """Ask storage which parts have arrived."""
+    _check_open(upload)
+    found = storage.store().list_parts(upload.key, upload.storage_upload_id) if upload.storage_upload_id else []
+    _note(upload, sum(part.size for part in found))
+    return found
+
+
+def report(upload: Upload, parts: Sequence[Part]) -> None:
+    """Take a client's word for parts that have arrived, so that everyone sees how far it is."""
+    _check_open(upload)
+    Part.objects.bulk_create(
+        parts, update_conflicts=True, unique_fields=["upload", "number"], update_fields=["size", "etag"]
+    )
+    _note(upload, sum(upload.parts.values_list("size", flat=True)))
+
+
+def finish(upload: Upload, parts: Sequence[Part]) -> None:
+    """
+    Hand an upload, of which the client says that these are its parts, to the workers. Done already, nothing happens.
+
+    Raises:
+        errors.Invalid: a part occurs twice.
+        errors.Conflict: nothing has come, or it ended otherwise.
+    """
+    if upload.status in (UploadStatus.PROCESSING, UploadStatus.COMPLETE):
+        return
+    _check_open(upload)
+    if len({part.number for part in parts}) != len(parts):
+        raise errors.Invalid(fields={"parts": ["Each part once."]})
+    if not upload.storage_upload_id:
+        raise errors.Conflict("No part of this upload has been signed yet.")
+    figures.finish(upload, upload.declared_size or upload.offset, UploadStatus.UPLOADING)
+    if _hand_over(upload, parts):
+        hints.send([upload.pk])
+
+
+@transaction.atomic
+def _hand_over(upload: Upload, parts: Sequence[Part]) -> bool:
+    open_ = Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING)
+    if not open_.update(status=UploadStatus.PROCESSING, expires_at=clock.now() + services.idle_time()):
+        return False
+    upload.parts.all().delete()
+    Part.objects.bulk_create(parts)
+    return True
+
+
+def part(upload: Upload, number: int, etag: str, size: int | None) -> Part:
+    """Make a part of what a client says; quotes around its ETag are often lost on the way."""
+    bare = etag.strip('"')
+    return Part(upload=upload, number=number, size=size or 0, etag=f'"{bare}"')
+
+
+def _check_open(upload: Upload) -> None:
+    if upload.protocol != Protocol.S3:
+        raise errors.NotFound("There is no such upload.")
+    if upload.status in (UploadStatus.ERROR, UploadStatus.ABORTED):
+        raise errors.Gone("This upload has ended without its file.")
+    if upload.status != UploadStatus.UPLOADING:
+        raise errors.Conflict("This upload has all its parts.", status=upload.status)
+
+
+def _prolong(upload: Upload) -> None:
+    """Keep it open for longer; not with every request."""
+    until = clock.now() + services.idle_time()
+    if until - upload.expires_at > min(_PROLONGED_AFTER, services.idle_time() / 4):
+        Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING).update(expires_at=until)
+
+
+def _look(upload: Upload) -> None:
+    """Ask storage how far the upload is, at most once a second: clients that sign as they go need not report."""
+    now = time.monotonic()
+    with _lock:
+        if now - _looked_at.get(upload.pk, -_LOOKS_EVERY_SECONDS) < _LOOKS_EVERY_SECONDS:
+            return
+        _looked_at[upload.pk] = now
+        _looked_at.move_to_end(upload.pk)
+        while len(_looked_at) > _KEPT:
+            _looked_at.popitem(last=False)
+    arrived(upload)
+
+
+def _note(upload: Upload, count: int) -> None:
+    """Tell how many bytes there are, never fewer than before, never more than announced."""
+    count = max(upload.offset, count if upload.declared_size is None else min(count, upload.declared_size))
+    Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING).update(offset=Greatest("offset", count))
+    upload.offset = count
+    figures.offer(upload, count, UploadStatus.UPLOADING)
+    figures.keep(upload, count)

@@ -1,0 +1,52 @@
+"""How far an upload is, for everyone who watches its target."""
+
+from typing import Any
+
+from apps.operations import open_steps
+from apps.outbox import progress
+from apps.outbox.emit import Draft
+from apps.uploads import targets
+from apps.uploads.models import Upload
+
+
+def offer(upload: Upload, count: int, status: str) -> None:
+    """Tell how many bytes there are, soon; see `apps.outbox.progress`."""
+    if upload.target_kind:
+        progress.offer(str(upload.pk), draft(upload, count, status))
+
+
+def finish(upload: Upload, count: int, status: str) -> None:
+    """Tell the last figure of this process, and return when it is out or thrown away."""
+    if upload.target_kind:
+        progress.finish(str(upload.pk), draft(upload, count, status))
+
+
+def stop(upload: Upload) -> None:
+    """Tell nothing more."""
+    progress.finish(str(upload.pk))
+
+
+def keep(upload: Upload, count: int) -> None:
+    """Keep how far it is in the operation, at a coarser grain: for every twentieth of the file."""
+    step_percent = percent(count, upload.declared_size) // 5 * 5
+    if upload.step_id and step_percent:
+        open_steps.note_progress(upload.step_id, min(99, step_percent))
+
+
+def draft(upload: Upload, count: int, status: str) -> Draft:
+    """Make the event; never a figure below one that was told before."""
+    told = max(count, upload.reported)
+    data: dict[str, Any] = {
+        **upload.target,
+        "uploadId": str(upload.pk),
+        "progress": percent(told, upload.declared_size),
+        "status": status,
+        "bytes": told,
+        "total": upload.declared_size,
+    }
+    return Draft(targets.of_kind(upload.target_kind).progress_event, upload.topic, upload.operation_key, data)
+
+
+def percent(count: int, total: int | None) -> int:
+    """Give the part of the whole; 0 while nobody knows the whole."""
+    return min(100, 100 * count // total) if total else 0

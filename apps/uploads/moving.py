@@ -1,0 +1,148 @@
+"""One request that brings bytes: it needs a free place, the upload's lease, and to begin where the upload is."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.core import errors
+from apps.uploads import figures, hints, leases, receiving, services, sizes, storage
+from apps.uploads.errors import Fenced, GaveUp, Locked, OffsetConflict
+from apps.uploads.leases import Lease
+from apps.uploads.models import Upload, UploadStatus
+from apps.uploads.receiving import Receiver, Source
+from apps.uploads.tus.headers import Checksum
+
+_TOLD_EVERY_SECONDS = 0.05
+_SPARE_PARTS_ON_DISK = 4
+
+_places = threading.BoundedSemaphore(settings.UPLOADS_AT_ONCE)
+
+
+class Busy(errors.Unavailable):
+    """Too many uploads run at this moment; go on in a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """
+    A request's body and what its headers say about it. ``length`` None: it comes in chunks.
+
+    ``interrupt`` makes a read that waits for more return at once.
+    """
+
+    source: Source
+    length: int | None
+    checksum: Checksum | None = None
+    interrupt: Callable[[], object] = lambda: None
+
+
+def receive(upload_id: UUID, body: Body, *, offset: int, size: int | None = None) -> Upload:
+    """
+    Take a body into an upload at an offset; returns the upload as it is then.
+
+    ``size`` is the file's, where it was not known before. Whoever moves bytes of this upload now is asked to let go.
+
+    Raises:
+        Busy, Locked: there is no place; another request does not let go.
+        OffsetConflict: the upload is somewhere else.
+        errors.CourseHubError: what `Receiver.run` raises.
+    """
+    with _place(), leases.held(upload_id, [UploadStatus.UPLOADING], interrupt=body.interrupt) as lease:
+        if lease is None:
+            raise _refusal(upload_id)
+        upload = Upload.objects.select_related("user").get(pk=upload_id)
+        if upload.offset != offset:
+            raise OffsetConflict(upload.offset)
+        _declare(upload, size)
+        limit = _limit(upload, body.length)
+        _move(upload, lease, body, limit)
+        is_done = upload.has_all_bytes and not upload.is_partial and _hand_over(upload, lease)
+    if is_done:
+        hints.send([upload.pk])
+    return upload
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    """Take one of the places, of which there are fewer than threads: whatever happens, saves get through."""
+    if not _places.acquire(blocking=False):
+        raise Busy
+    try:
+        yield
+    finally:
+        _places.release()
+
+
+def _refusal(upload_id: UUID) -> errors.CourseHubError:
+    upload = Upload.objects.get(pk=upload_id)
+    if upload.status == UploadStatus.UPLOADING:
+        return Locked()
+    if upload.status in (UploadStatus.ERROR, UploadStatus.ABORTED):
+        return errors.Gone("This upload has ended without its file.")
+    return OffsetConflict(upload.offset)
+
+
+def _declare(upload: Upload, size: int | None) -> None:
+    """Keep a size that comes later than the upload."""
+    if size is None or size == upload.declared_size:
+        return
+    if upload.declared_size is not None or size < upload.offset:
+        raise errors.Invalid(fields={"Upload-Length": ["The length is known, or more has come already."]})
+    sizes.check(size)
+    sizes.make_room_for_more(upload.user, size, besides=upload.pk)
+    upload.declared_size = size
+    Upload.objects.filter(pk=upload.pk).update(declared_size=size)
+
+
+def _limit(upload: Upload, length: int | None) -> int:
+    """Tell how many bytes the upload may come to; refuse a body that is longer before any of it is read."""
+    limit = settings.UPLOAD_MAX_BYTES if upload.declared_size is None else upload.declared_size
+    if length is not None and upload.offset + length > limit:
+        raise errors.PayloadTooLarge("This is more than was announced.", maximum=limit - upload.offset)
+    if receiving.free_spool_bytes() < _SPARE_PARTS_ON_DISK * upload.part_size:
+        raise Busy("There is no room for parts on this machine's disk.")
+    return int(limit)
+
+
+def _move(upload: Upload, lease: Lease, body: Body, limit: int) -> None:
+    receiver = Receiver(upload, lease, body.source, limit, body.length, body.checksum, _teller(upload))
+    figures.offer(upload, upload.offset, UploadStatus.UPLOADING)
+    try:
+        receiver.run()
+    except Fenced:
+        raise Locked from None
+    except storage.UploadMissing:
+        # Its parts are gone from storage: nothing can be added to it any more.
+        services.fail(upload.pk, GaveUp("What had come of this upload is gone from storage; upload it again."))
+        raise errors.Gone("What had come of this upload is gone from storage; upload it again.") from None
+    finally:
+        # Whoever goes on tells what comes next; nothing of this request's may come in between.
+        figures.stop(upload)
+
+
+def _teller(upload: Upload) -> Callable[[int], None]:
+    """Make what is called for every piece: it offers a figure now and then."""
+    due = 0.0
+
+    def tell(count: int) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due:
+            due = now + _TOLD_EVERY_SECONDS
+            figures.offer(upload, count, UploadStatus.UPLOADING)
+
+    return tell
+
+
+def _hand_over(upload: Upload, lease: Lease) -> bool:
+    """Give an upload with all its bytes to the workers; False: it has ended meanwhile."""
+    figures.finish(upload, upload.offset, UploadStatus.UPLOADING)
+    checksum = receiving.whole_checksum(upload)
+    mine = Upload.objects.filter(pk=upload.pk, lease_token=lease.token, status=UploadStatus.UPLOADING)
+    upload.status = UploadStatus.PROCESSING
+    return bool(mine.update(status=UploadStatus.PROCESSING, checksum=checksum))

@@ -1,0 +1,266 @@
+"""The requests of tus 1.0."""
+
+import contextlib
+import socket
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+
+from apps.accounts.authentication import user_of
+from apps.accounts.models import User
+from apps.core import bodies, documentation, errors
+from apps.core.api import ApiView
+from apps.core.schemas import parse
+from apps.operations import submit
+from apps.operations.api import identity_of
+from apps.operations.schemas import Mutation
+from apps.uploads import leases, moving, names, selectors, services
+from apps.uploads.models import Protocol, Upload, UploadStatus
+from apps.uploads.moving import Body
+from apps.uploads.services import Announced
+from apps.uploads.tus import headers
+
+PATH = "/api/v1/uploads/tus/"
+_BYTES = "application/offset+octet-stream"
+_SILENT_SECONDS = 30
+_OVERRIDDEN = frozenset({"PATCH", "DELETE", "HEAD"})
+
+
+class TusView(ApiView):
+    """What all requests of tus share: its version, and methods that may hide behind POST."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        method = request.headers.get("X-HTTP-Method-Override", "").upper()
+        if request.method == "POST" and method in _OVERRIDDEN:
+            request.method = method
+        return super().dispatch(request, *args, **kwargs)
+
+    def get_permissions(self) -> Any:
+        return [AllowAny()] if self.request.method == "OPTIONS" else super().get_permissions()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method != "OPTIONS" and request.headers.get("Tus-Resumable") != headers.VERSION:
+            raise headers.UnsupportedVersion
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["Tus-Resumable"] = headers.VERSION
+        if response.status_code == headers.UnsupportedVersion.status:
+            response["Tus-Version"] = headers.VERSION
+        if response.status_code >= 400 and request._request.META.get("CONTENT_LENGTH") not in (None, "", "0"):
+            bodies.throw_rest_away(request._request, response)
+        return response
+
+    @documentation.answers(None, status=204, signed_in=False)
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        """Say what this server understands of tus."""
+        return HttpResponse(
+            status=204,
+            headers={
+                "Tus-Version": headers.VERSION,
+                "Tus-Extension": ",".join(headers.EXTENSIONS),
+                "Tus-Checksum-Algorithm": ",".join(headers.ALGORITHMS),
+                "Tus-Max-Size": str(settings.UPLOAD_MAX_BYTES),
+                "Allow": "OPTIONS, POST, HEAD, PATCH, DELETE",
+            },
+        )
+
+
+class CreationView(TusView):
+    """Where uploads begin."""
+
+    @documentation.answers(None, status=201, can_fail=(400, 403, 404, 409, 410, 413, 415, 422))
+    def post(self, request: Request) -> HttpResponse:
+        """
+        Open an upload; its first bytes may come along.
+
+        ``Upload-Metadata`` has ``filename``, ``filetype``, ``target`` (JSON), and perhaps ``operationId``, ``stepId``,
+        ``expect`` and ``checksum`` (SHA-256 of the file in hex).
+        """
+        user, given = user_of(request), headers.metadata(request.headers.get("Upload-Metadata"))
+        concatenation = headers.concatenation(request.headers.get("Upload-Concat"))
+        sources = _sources(user, concatenation.parts_of) if concatenation and concatenation.parts_of else []
+        file = _announced(request, given, sources)
+        if concatenation and concatenation.is_partial:
+            upload, operation = services.create_partial(user, file), None
+        else:
+            accepted = _create(request, user, given, file, sources)
+            upload, operation = Upload.objects.get(pk=accepted.data["uploadId"]), accepted
+        upload = _with_first_bytes(request, upload)
+        return _created(upload, operation, has_bytes=_brings_bytes(request))
+
+
+def _announced(request: Request, given: dict[str, str], sources: list[Upload]) -> Announced:
+    size = headers.number("Upload-Length", request.headers.get("Upload-Length"))
+    later = request.headers.get("Upload-Defer-Length")
+    if sources:
+        size = sum(source.offset for source in sources)
+    elif later not in (None, "1") or (size is None) != (later == "1"):
+        message = "Give either Upload-Length, or Upload-Defer-Length: 1."
+        raise errors.Invalid(message, fields={"Upload-Length": [message]})
+    return Announced(
+        protocol=Protocol.TUS,
+        filename=names.clean(given.get("filename") or given.get("name") or ""),
+        declared_type=names.media_type(given.get("filetype") or given.get("type") or ""),
+        size=size,
+        checksum=headers.sha256(given.get("checksum")),
+        metadata=request.headers.get("Upload-Metadata", ""),
+    )
+
+
+def _sources(user: User, ids: tuple[str, ...]) -> list[Upload]:
+    """Find the partial uploads of a final one, in its order."""
+    found = {str(upload.pk): upload for upload in Upload.objects.filter(user=user, is_partial=True, pk__in=ids)}
+    if len(set(ids)) != len(ids) or any(id_ not in found for id_ in ids):
+        raise errors.NotFound("There is no such partial upload.")
+    if not all(found[id_].has_all_bytes and found[id_].status == UploadStatus.UPLOADING for id_ in ids):
+        raise errors.Conflict("The partial uploads are not complete.")
+    return [found[id_] for id_ in ids]
+
+
+def _create(
+    request: Request, user: User, given: dict[str, str], file: Announced, sources: list[Upload]
+) -> submit.Accepted:
+    identity = identity_of(request, parse(Mutation, _naming(given)))
+    said = {"metadata": given, "size": file.size, "partsOf": [str(source.pk) for source in sources]}
+    digest = submit.fingerprint(method="POST", path=PATH, body=said, expect=identity.expect)
+    return services.create(user, identity, digest, file, headers.target(given.get("target")), sources)
+
+
+def _naming(given: dict[str, str]) -> dict[str, Any]:
+    named: dict[str, Any] = {name: given[name] for name in ("operationId", "stepId") if given.get(name)}
+    expect = headers.number("expect", given.get("expect") or None)
+    return named if expect is None else {**named, "expect": expect}
+
+
+def _brings_bytes(request: Request) -> bool:
+    raw = request._request
+    return raw.content_type == _BYTES and (_length(raw) is None or _length(raw) != 0)
+
+
+def _with_first_bytes(request: Request, upload: Upload) -> Upload:
+    """Take what came along; should that fail, the upload is there all the same, and says how far it is."""
+    if not _brings_bytes(request) or upload.offset or upload.parts_of:
+        return upload
+    checksum = headers.checksum(request.headers.get("Upload-Checksum"))
+    try:
+        return moving.receive(upload.pk, _body(request, checksum), offset=0)
+    except errors.CourseHubError:
+        upload.refresh_from_db()
+        return upload
+
+
+def _created(upload: Upload, accepted: submit.Accepted | None, *, has_bytes: bool) -> HttpResponse:
+    response = HttpResponse(
+        status=201, headers={"Location": f"{PATH}{upload.pk}", "CourseHub-Upload-Id": str(upload.pk)}
+    )
+    response["Upload-Expires"] = headers.http_date(upload.expires_at)
+    if has_bytes:
+        response["Upload-Offset"] = str(upload.offset)
+    if accepted:
+        response["Operation-Location"] = f"/api/v1/operations/{accepted.operation_key}/"
+        response["CourseHub-Operation-Id"] = accepted.operation_key
+        for name, header in (("videoId", "CourseHub-Video-Id"), ("mediaId", "CourseHub-Media-Id")):
+            if name in accepted.data:
+                response[header] = accepted.data[name]
+    return response
+
+
+class UploadView(TusView):
+    """One upload. Its requests are not counted: there are places for so many at once."""
+
+    throttle_classes = ()
+
+    @documentation.answers(None, can_fail=(404, 410))
+    def head(self, request: Request, upload_id: UUID) -> HttpResponse:
+        """Say where the upload is; a request that still seems to bring bytes is asked to let go first."""
+        upload = selectors.upload(user_of(request), upload_id)
+        if upload.status == UploadStatus.UPLOADING:
+            with leases.held(upload.pk, [UploadStatus.UPLOADING]):
+                upload.refresh_from_db()
+        _check_alive(upload)
+        return HttpResponse(headers=_state(upload))
+
+    @documentation.answers(None, status=204, can_fail=(400, 403, 404, 409, 410, 413, 415))
+    def patch(self, request: Request, upload_id: UUID) -> HttpResponse:
+        """Bring bytes at the upload's offset."""
+        upload = selectors.upload(user_of(request), upload_id)
+        _check_alive(upload)
+        if upload.parts_of:
+            raise errors.PermissionDenied("This upload consists of others.")
+        if request._request.content_type != _BYTES:
+            raise errors.UnsupportedMediaType(f"Send {_BYTES}.")
+        offset = headers.number("Upload-Offset", request.headers.get("Upload-Offset"))
+        if offset is None:
+            raise errors.Invalid(fields={"Upload-Offset": ["This is required."]})
+        size = headers.number("Upload-Length", request.headers.get("Upload-Length"))
+        body = _body(request, headers.checksum(request.headers.get("Upload-Checksum")))
+        if upload.has_all_bytes and offset == upload.offset and not body.length:
+            return _moved(upload)
+        moved = moving.receive(upload.pk, body, offset=offset, size=size)
+        response = _moved(moved)
+        if body.length is None or moved.offset != offset + body.length:
+            bodies.throw_rest_away(request._request, response)
+        return response
+
+    @documentation.answers(None, status=204, can_fail=(404, 409))
+    def delete(self, request: Request, upload_id: UUID) -> HttpResponse:
+        """Abort the upload."""
+        services.abort(selectors.upload(user_of(request), upload_id))
+        return HttpResponse(status=204)
+
+
+def _check_alive(upload: Upload) -> None:
+    if upload.status in (UploadStatus.ERROR, UploadStatus.ABORTED):
+        raise errors.Gone("This upload has ended without its file.", reason=upload.error)
+
+
+def _state(upload: Upload) -> dict[str, str]:
+    state = {"Upload-Offset": str(upload.offset), "Cache-Control": "no-store"}
+    if upload.declared_size is None:
+        state["Upload-Defer-Length"] = "1"
+    else:
+        state["Upload-Length"] = str(upload.declared_size)
+    if upload.metadata:
+        state["Upload-Metadata"] = upload.metadata
+    if upload.is_partial:
+        state["Upload-Concat"] = "partial"
+    if upload.parts_of:
+        state["Upload-Concat"] = "final;" + " ".join(PATH + id_ for id_ in upload.parts_of)
+    if upload.status == UploadStatus.UPLOADING:
+        state["Upload-Expires"] = headers.http_date(upload.expires_at)
+    return state
+
+
+def _moved(upload: Upload) -> HttpResponse:
+    state = _state(upload)
+    kept = {name: state[name] for name in ("Upload-Offset", "Upload-Expires") if name in state}
+    return HttpResponse(status=204, headers=kept)
+
+
+def _body(request: Request, checksum: headers.Checksum | None) -> Body:
+    environ = request._request.META
+    connection = environ.get("gunicorn.socket")
+    if connection is None:
+        return Body(environ["wsgi.input"], _length(request._request), checksum)
+    # One who sends nothing for so long is gone; what they sent until then counts.
+    connection.settimeout(_SILENT_SECONDS)
+    return Body(environ["wsgi.input"], _length(request._request), checksum, lambda: _stop_reading(connection))
+
+
+def _stop_reading(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
+
+
+def _length(request: HttpRequest) -> int | None:
+    """Tell how long a body is; None: it comes in chunks."""
+    if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+        return None
+    return headers.number("Content-Length", request.META.get("CONTENT_LENGTH") or "0")

@@ -1,0 +1,253 @@
+"""A file into a chapter: the video is there at once, the file when it is whole and has been looked at."""
+
+from typing import Any
+
+from apps.courses.models import Video
+from apps.uploads.inspection.facts import Facts
+from apps.uploads.models import Purge, StoredFile, Upload
+from tests.support.api import ApiClient, events_of
+from tests.support.memory_store import MemoryStore
+from tests.support.replay import replay
+from tests.support.uploading import MIB, Looker, Tus, content
+
+
+def _types(course: str) -> list[str]:
+    return [event["type"] for event in events_of(course)]
+
+
+def _upload(tus: Tus, chapter: str, body: bytes = b"film", **more: Any) -> str:
+    """Upload a whole file; returns the video's id."""
+    said = tus.create(len(body), {"kind": "video", "chapterId": chapter}, body=body, **more)
+    assert said.offset == len(body)
+    return str(said.headers["CourseHub-Video-Id"])
+
+
+def test_the_video_is_there_before_its_bytes_and_tells_its_upload(
+    live: ApiClient, tus: Tus, course: str, chapter: str
+) -> None:
+    target = {"kind": "video", "chapterId": chapter, "tempId": "t1", "title": "Roots"}
+    said = tus.create(4, target, operationId="op")
+
+    video = live.get(f"videos/{said.headers['CourseHub-Video-Id']}/").data
+    assert (video["title"], video["filename"], video["status"], video["file"]) == (
+        "Roots",
+        "film.mp4",
+        "uploading",
+        None,
+    )
+    event = events_of(course)[-1]
+    assert (event["type"], event["operationId"]) == ("video-create-complete", "op")
+    assert event["data"] == {
+        "videoId": video["id"], "tempId": "t1", "uploadId": said.upload_id, "chapterId": chapter, "title": "Roots",
+        "filename": "film.mp4", "position": 0, "version": 1,
+    }  # fmt: skip
+    operation = live.get("operations/op/").data
+    assert (operation["status"], operation["steps"][0]["status"]) == ("running", "running")
+
+
+def test_the_last_byte_leads_to_the_file_its_figures_and_the_end(
+    live: ApiClient, tus: Tus, course: str, chapter: str, store: MemoryStore
+) -> None:
+    body = content(5 * MIB + 17)
+    video_id = _upload(tus, chapter, body, operationId="op")
+
+    video = live.get(f"videos/{video_id}/").data
+    assert video["status"] == "complete"
+    assert video["file"] | {"createdAt": "", "checksum": ""} == {
+        "size": len(body), "contentType": "video/mp4", "filename": "film.mp4", "duration": 2.0, "width": 320,
+        "height": 180, "codecs": ["h264", "aac"], "format": "mp4", "checksum": "", "createdAt": "",
+    }  # fmt: skip
+    event = events_of(course)[-1]
+    assert event["type"] == "upload-complete" and event["data"]["videoId"] == video_id
+    assert event["data"]["finalData"]["size"] == len(body)
+    operation = live.get("operations/op/").data
+    assert (operation["status"], operation["progress"]) == ("succeeded", 100)
+    file = StoredFile.objects.get()
+    assert file.key.startswith(f"courses/{course}/") and store.objects[file.key].body == body
+    assert list(store.objects) == [file.key] and not store.uploads
+
+
+def test_the_checksum_is_that_of_the_whole_file(live: ApiClient, tus: Tus, chapter: str) -> None:
+    import hashlib
+
+    body = content(100_000)
+    video_id = _upload(tus, chapter, body)
+    assert live.get(f"videos/{video_id}/").data["file"]["checksum"] == hashlib.sha256(body).hexdigest()
+
+
+def test_the_events_say_enough_to_keep_an_outline(live: ApiClient, tus: Tus, course: str, chapter: str) -> None:
+    before = live.outline(course)
+    video = _upload(tus, chapter)
+    _upload_again(tus, video, b"second")
+    _upload_again(tus, video, b"bad")
+    _upload(tus, chapter, b"bad", Operation_Id="failing")
+    live.delete(f"videos/{_upload(tus, chapter, b'gone')}/")
+    after = live.outline(course)
+
+    assert replay(before, events_of(course)) == after
+    assert [v["status"] for v in after["chapters"][0]["videos"]] == ["complete", "error"]
+
+
+def _upload_again(tus: Tus, video: str, body: bytes) -> str:
+    return tus.create(len(body), {"kind": "video", "videoId": video}, body=body, filename="new.mp4").upload_id
+
+
+# What is refused
+
+
+def test_a_file_that_is_none_fails_its_step_and_is_thrown_away(
+    live: ApiClient, tus: Tus, course: str, chapter: str
+) -> None:
+    said = tus.create(3, {"kind": "video", "chapterId": chapter}, body=b"bad", operationId="op")
+
+    failed = events_of(course)[-1]
+    assert failed["type"] == "operation-failed"
+    assert failed["data"]["uploadId"] == said.upload_id and failed["data"]["error"]["code"] == "content_not_allowed"
+    assert failed["data"]["status"] == "error"
+    assert live.get("operations/op/").data["status"] == "failed"
+    assert not StoredFile.objects.exists()
+    upload = Upload.objects.get()
+    assert upload.status == "error" and Purge.objects.filter(key=upload.key).count() == 2
+
+
+def test_another_kind_of_content_than_the_target_takes_is_refused(
+    live: ApiClient, tus: Tus, chapter: str, looker: Looker
+) -> None:
+    looker.seen = Facts("image/png", "image", "png", width=1, height=1)
+    video = _upload(tus, chapter)
+    assert live.get(f"videos/{video}/").data["status"] == "error"
+
+
+def test_a_stranger_and_a_viewer_cannot_upload(live: ApiClient, stranger: Any, course: str, chapter: str) -> None:
+    target = {"kind": "video", "chapterId": chapter}
+    assert Tus(stranger).create(4, target).status == 404
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "viewer"})
+    assert Tus(stranger).create(4, target).status == 403
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "editor"})
+    assert Tus(stranger).create(4, target).status == 201
+    assert Upload.objects.count() == 1
+
+
+def test_a_target_that_names_nothing_is_refused_and_leaves_nothing(tus: Tus, chapter: str) -> None:
+    for target in (
+        {},
+        {"kind": "song"},
+        {"kind": "video"},
+        {"kind": "video", "chapterId": "x"},
+        {"kind": "video", "a": 1},
+    ):
+        assert 400 <= tus.create(4, target).status < 500
+    assert not Upload.objects.exists()
+
+
+# Another file for the same video
+
+
+def test_a_new_file_replaces_the_old_one_only_when_it_is_whole(
+    live: ApiClient, tus: Tus, course: str, chapter: str
+) -> None:
+    video = _upload(tus, chapter, b"first")
+    old = StoredFile.objects.get()
+    said = tus.create(6, {"kind": "video", "videoId": video}, filename="new.mp4")
+    shown = live.get(f"videos/{video}/").data
+    assert (shown["status"], shown["file"]["size"]) == ("uploading", 5)
+    assert events_of(course)[-1]["data"]["updates"] == {"status": "uploading"}
+
+    tus.patch(said.url, 0, b"second")
+    shown = live.get(f"videos/{video}/").data
+    assert (shown["status"], shown["file"]["size"], shown["filename"]) == ("complete", 6, "new.mp4")
+    assert Purge.objects.filter(key=old.key).exists() and not StoredFile.objects.filter(pk=old.pk).exists()
+
+
+def test_should_the_new_one_fail_the_old_one_stays(live: ApiClient, tus: Tus, chapter: str) -> None:
+    video = _upload(tus, chapter, b"first")
+    _upload_again(tus, video, b"bad")
+
+    shown = live.get(f"videos/{video}/").data
+    assert (shown["status"], shown["file"]["size"], shown["filename"]) == ("complete", 5, "film.mp4")
+
+
+# What goes meanwhile
+
+
+def test_deleting_a_video_ends_its_upload_and_lets_go_of_its_file(
+    live: ApiClient, tus: Tus, course: str, chapter: str
+) -> None:
+    done = _upload(tus, chapter)
+    key = StoredFile.objects.get().key
+    said = tus.create(4, {"kind": "video", "chapterId": chapter}, operationId="op")
+    live.delete(f"chapters/{chapter}/")
+
+    assert live.get("operations/op/").data["steps"][0]["error"]["code"] == "gone"
+    assert tus.patch(said.url, 0, b"film").status == 410
+    assert Purge.objects.filter(key=key).exists() and not StoredFile.objects.exists()
+    assert not Video.objects.filter(pk=done).exists()
+    assert replay(live.outline(course), []) == live.outline(course)
+
+
+def test_deleting_the_course_ends_its_uploads_and_keeps_its_files(
+    live: ApiClient, tus: Tus, course: str, chapter: str
+) -> None:
+    _upload(tus, chapter)
+    tus.create(4, {"kind": "video", "chapterId": chapter}, operationId="op")
+    live.delete(f"courses/{course}/")
+
+    assert live.get("operations/op/").data["status"] == "failed"
+    assert StoredFile.objects.count() == 1
+    live.post(f"courses/{course}/restore/")
+    statuses = [video["status"] for video in live.outline(course)["chapters"][0]["videos"]]
+    assert statuses == ["complete", "error"]
+
+
+# A save with uploads
+
+
+def test_a_mixed_save_with_three_uploads_ends_with_one_event(
+    live: ApiClient, tus: Tus, course: str, chapter: str
+) -> None:
+    videos = [live.video(chapter), live.video(chapter)]
+    changes = [
+        {"action": "chapter.create", "tempId": "new", "title": "New"},
+        *({"action": "video.update", "videoId": video, "title": "Renamed"} for video in videos),
+    ]
+    live.post(f"courses/{course}/save/", {"operationId": "op", "expect": 6, "stepId": "save", "changes": changes})
+    opened = [
+        tus.create(
+            4, {"kind": "video", "chapterId": "new", "tempId": f"v{n}"}, operationId="op", expect=6, stepId=f"u{n}"
+        )
+        for n in range(3)
+    ]
+    assert "batch-operation-complete" not in _types(course)
+    assert live.get("operations/op/").data["progress"] == 50
+    for said in opened[:2]:
+        tus.patch(said.url, 0, b"film")
+    assert "batch-operation-complete" not in _types(course)
+    tus.patch(opened[2].url, 0, b"bad!")
+
+    (end,) = [event for event in events_of(course) if event["type"] == "batch-operation-complete"]
+    assert (end["data"]["status"], end["data"]["succeeded"], end["data"]["failed"]) == ("partial", 5, 1)
+    assert end == events_of(course)[-1]
+    assert [result["status"] for result in end["data"]["results"]] == ["succeeded"] * 5 + ["failed"]
+    titles = [chapter["title"] for chapter in live.outline(course)["chapters"]]
+    assert titles == ["Chapter", "New"]
+
+
+def test_an_upload_may_fill_a_video_that_its_save_creates(live: ApiClient, tus: Tus, course: str, chapter: str) -> None:
+    changes = [{"action": "video.create", "tempId": "v", "chapterId": chapter, "title": "Empty"}]
+    live.post(f"courses/{course}/save/", {"operationId": "op", "expect": 2, "changes": changes})
+    target = {"kind": "video", "chapterId": chapter, "tempId": "v"}
+    tus.create(4, target, body=b"film", operationId="op", expect=2, stepId="2")
+
+    (video,) = live.outline(course)["chapters"][0]["videos"]
+    assert (video["title"], video["status"]) == ("Empty", "complete")
+    assert live.get("operations/op/").data["status"] == "succeeded"
+
+
+def test_an_upload_holds_up_nobody(live: ApiClient, tus: Tus, course: str, chapter: str) -> None:
+    said = tus.create(4, {"kind": "video", "chapterId": chapter})
+    video = said.headers["CourseHub-Video-Id"]
+    renamed = live.patch(f"videos/{video}/", {"title": "Renamed"})
+    assert live.operation(renamed)["status"] == "succeeded"
+
+    tus.patch(said.url, 0, b"film")
+    assert live.get(f"videos/{video}/").data["title"] == "Renamed"
