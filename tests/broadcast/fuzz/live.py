@@ -37,7 +37,7 @@ class Live:
         headers = {"Authorization": f"Bearer {self._ticket}"}
         self._open = contextlib.ExitStack()
         self._healthy = self._open.enter_context(
-            connect(f"ws://127.0.0.1:{self.service.port}/ws/", additional_headers=headers)
+            connect(f"ws://127.0.0.1:{self.service.port}/ws/", additional_headers=headers, ping_interval=None)
         )
         self._receive("subscribed")
 
