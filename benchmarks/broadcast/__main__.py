@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from benchmarks.broadcast import bench as benches
-from benchmarks.broadcast import connecting, fanning, ingesting, report
+from benchmarks.broadcast import connecting, fanning, ingesting, model, report
 from benchmarks.broadcast.bench import QUICK, Bench, Effort
 from benchmarks.broadcast.loader import LoadFailed
 from benchmarks.broadcast.peers.base import PeerFailed
@@ -49,7 +49,10 @@ def main() -> int:
     )
     if options.publish:
         report.publish(path)
-        console.print(f"Published in {report.DOCUMENT.name}.")
+        if not options.only:
+            tables = model.markdown(model.read(options.results / report.LATEST))
+            report.insert(model.DOCUMENT, tables, model.BEGIN, model.END)
+        console.print("Published in docs/.")
     return 0
 
 
@@ -64,7 +67,7 @@ def _measure(console: Console, options: argparse.Namespace) -> tuple[str, Path]:
                 scenario(bench)
         run = Run(options.rounds, time.monotonic() - started, (load, os.getloadavg()[0]), options.quick)
         text = report.markdown(bench, run)
-        return text, report.save(bench.figures, text, options.results)
+        return text, report.save(bench.figures, text, options.results, whole=not options.only)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     names = [scenario.__name__ for scenario in ROUND]
     parser.add_argument("--only", nargs="+", choices=names, help="leave the other scenarios out")
     parser.add_argument("--results", type=Path, default=report.RESULTS, help="where to keep the figures")
-    parser.add_argument("--publish", action="store_true", help="put table and plot into docs/benchmarks.md")
+    parser.add_argument("--publish", action="store_true", help="put tables and plot into docs/")
     return parser
 
 

@@ -65,22 +65,27 @@ def _table(scenario: str, series: list[Series]) -> Iterator[str]:
         yield f"| {subject} | " + " | ".join("" if value is None else aims.shown(value) for value in values) + " |"
 
 
-def save(figures: Figures, text: str, folder: Path) -> Path:
-    """Keep a run's figures, its plot and its report; returns the report's path."""
+def save(figures: Figures, text: str, folder: Path, *, whole: bool) -> Path:
+    """Keep a run's figures, plot and report; returns its path. Those of the last ``whole`` run feed the model."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"broadcast-{time.strftime('%Y-%m-%dT%H-%M-%S')}.md"
     path.write_text(text)
     values = json.dumps(figures.as_json(), indent=1)
     path.with_suffix(".json").write_text(values)
-    (folder / LATEST).write_text(values)
+    if whole:
+        (folder / LATEST).write_text(values)
     path.with_suffix(".svg").write_text(plot.svg(figures))
     return path
 
 
 def publish(report: Path, document: Path = DOCUMENT, picture: Path = PLOT) -> None:
     """Put a report and its plot into the documentation, in place of the last."""
-    text = document.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before}{BEGIN}\n{report.read_text()}{END}{after}")
+    insert(document, report.read_text(), BEGIN, END)
     picture.write_text(report.with_suffix(".svg").read_text())
+
+
+def insert(document: Path, text: str, begin: str, end: str) -> None:
+    """Put a text between two marks of a document, in place of what is there."""
+    before, _, rest = document.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}\n{text}{end}{after}")
