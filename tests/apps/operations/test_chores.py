@@ -70,16 +70,17 @@ def test_it_goes_on_until_all_that_is_old_is_gone(owner: User, notes: Notes, mon
 # The relay's list
 
 
-def test_the_relay_has_all_its_chores() -> None:
+def test_the_relay_has_the_chores_of_the_outbox_and_of_operations() -> None:
     chores = {chore.name: chore.every_seconds for chore in (make() for make in relay._chores)}
 
-    assert chores == {
+    expected = {
         "deliver": 0.5,
         "prune-events": 3600,
         "run-left-steps": 0.5,
         "end-incomplete": 5.0,
         "forget-operations": 3600,
     }
+    assert {name: chores[name] for name in chores.keys() & expected.keys()} == expected
 
 
 def test_a_short_patience_is_checked_often_enough(settings: Any) -> None:
