@@ -38,7 +38,7 @@ def main() -> int:
     """Measure, print, keep; returns the exit code."""
     options, console = _parser().parse_args(), Console()
     try:
-        text, path = _measure(console, options)
+        text, path, failed = _measure(console, options)
     except (StackError, ToolMissing, PeerFailed, LoadFailed) as error:
         for line in ("There is nothing to show:", str(error), *getattr(error, "__notes__", ())):
             console.print(line, markup=False)
@@ -49,14 +49,14 @@ def main() -> int:
     )
     if options.publish:
         report.publish(path)
-        if not options.only:
+        if not options.only and not failed:
             tables = model.markdown(model.read(options.results / report.LATEST))
             report.insert(model.DOCUMENT, tables, model.BEGIN, model.END)
         console.print("Published in docs/.")
-    return 0
+    return 1 if failed else 0
 
 
-def _measure(console: Console, options: argparse.Namespace) -> tuple[str, Path]:
+def _measure(console: Console, options: argparse.Namespace) -> tuple[str, Path, bool]:
     effort = QUICK if options.quick else Effort()
     chosen = [scenario for scenario in ROUND if not options.only or scenario.__name__ in options.only]
     with benches.running(effort) as bench:
@@ -64,10 +64,22 @@ def _measure(console: Console, options: argparse.Namespace) -> tuple[str, Path]:
         for round_ in range(options.rounds):
             for scenario in chosen:
                 console.print(f"Round {round_ + 1} of {options.rounds}: {scenario.__name__.replace('_', ' ')}")
-                scenario(bench)
+                _try(bench, scenario, round_ + 1)
         run = Run(options.rounds, time.monotonic() - started, (load, os.getloadavg()[0]), options.quick)
         text = report.markdown(bench, run)
-        return text, report.save(bench.figures, text, options.results, whole=not options.only)
+        whole = not options.only and not bench.failed
+        return text, report.save(bench.figures, text, options.results, whole=whole), bench.failed
+
+
+def _try(bench: Bench, scenario: Callable[[Bench], None], round_: int) -> None:
+    """Measure a scenario; what fails is told in the report and does not stop the others."""
+    try:
+        scenario(bench)
+    except (PeerFailed, LoadFailed) as problem:
+        text = " ".join(f"{problem}".split())
+        bench.remark(f"**Failed** in round {round_}, {scenario.__name__.replace('_', ' ')}: {text}")
+        bench.failed = True
+        bench.loader.close()
 
 
 def _parser() -> argparse.ArgumentParser:

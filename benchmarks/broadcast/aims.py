@@ -57,12 +57,21 @@ def figure(scenario: str, name: str, subject: str = OURS) -> Value:
 
 def ratio(scenario: str, name: str, base: str, subject: str = OURS) -> Value:
     """The median of the rounds' ratios of ours to another's figure."""
-    return lambda figures: figures.ratio(scenario, name, subject, base)
+    return lambda figures: _ratio(figures, scenario, name, subject, base)
 
 
 def inverse(scenario: str, name: str, base: str) -> Value:
     """How many times another's figure is ours."""
-    return lambda figures: figures.ratio(scenario, name, base, OURS)
+    return lambda figures: _ratio(figures, scenario, name, base, OURS)
+
+
+def _ratio(figures: Figures, scenario: str, name: str, subject: str, base: str) -> float | None:
+    one, other = figures.find(scenario, name, subject), figures.find(scenario, name, base)
+    if one is None or other is None:
+        return None
+    if len(one.rounds) != len(other.rounds):  # one of them failed in a round
+        return one.value / other.value
+    return figures.ratio(scenario, name, subject, base)
 
 
 def rise(unit: str, subject: str = OURS) -> Value:

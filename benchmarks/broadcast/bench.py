@@ -37,7 +37,7 @@ QUICK = Effort(seconds=0.7, many=2_000, most=4_000)
 
 @dataclass(slots=True)
 class Bench:
-    """``absent`` says of peers that cannot be had why."""
+    """``absent`` says of peers that cannot be had why; ``failed``: something could not be measured."""
 
     services: Services
     loader: Loader
@@ -46,6 +46,7 @@ class Bench:
     figures: Figures = field(default_factory=Figures)
     absent: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    failed: bool = False
 
     @property
     def makers(self) -> dict[str, Callable[[], Peer]]:

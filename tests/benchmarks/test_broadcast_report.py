@@ -62,6 +62,18 @@ def test_a_stretched_aim_tells_three_outcomes_apart() -> None:
     assert [row[0].rsplit("| ", 1)[1] for row in rows] == ["missed |", "met |", "stretch met |"]
 
 
+def test_a_round_that_failed_for_one_leaves_a_ratio_of_medians() -> None:
+    figures = figures_of(
+        (fanning.MANY_TOPICS, "events", OURS, 30.0),
+        (fanning.MANY_TOPICS, "events", "nchan", 10.0),
+        (fanning.MANY_TOPICS, "events", "nchan", 20.0),
+    )
+
+    (row,) = aims.rows(figures, 10_000)
+
+    assert row.endswith("| 2 × | met |")
+
+
 def test_growth_is_the_worst_rise_from_a_smaller_size_to_a_larger_one() -> None:
     sizes = ((100, 8.0), (1_000, 4.0), (10_000, 6.0), (20_000, 5.0))
     figures = figures_of(*((fanning.GROWTH, f"{size:,} clients", OURS, cost) for size, cost in sizes))
