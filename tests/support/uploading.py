@@ -1,6 +1,7 @@
 """Uploads in tests of the API: tus requests in this process, and files found to be what they are said to be."""
 
 import base64
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -82,7 +83,10 @@ class Tus:
         sent = {"tus-resumable": "1.0.0", **self._headers, **_dashed(headers)}
         content_type = sent.pop("content-type", "")
         kept = {name: value for name, value in sent.items() if value != ""}
-        response = self._client.generic(method, url, body, content_type, headers=kept)
+        # A body that is shorter than it says breaks off, as it does where the connection breaks.
+        length = kept.pop("content-length", str(len(body)))
+        extra: Any = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": length, "CONTENT_TYPE": content_type}
+        response = self._client.generic(method, url, headers=kept, **extra)
         return Said(response.status_code, response.headers, response.content)
 
     def create(self, size: int | None, target: Mapping[str, Any] | None, *, body: bytes = b"", **more: Any) -> Said:

@@ -1,0 +1,132 @@
+"""Straight to storage: what Uppy asks of its companion, and what the other tabs see."""
+
+from typing import Any
+
+import pytest
+
+from apps.accounts.models import User
+from apps.uploads.models import Purge, StoredFile, Upload
+from tests.support.api import Answer, ApiClient, events_of
+from tests.support.bridge import MemoryBridge
+from tests.support.memory_store import MemoryStore
+from tests.support.threads import until
+from tests.support.uploading import MIB, content
+
+MULTIPART = "uploads/s3/multipart"
+
+
+@pytest.fixture
+def target(chapter: str) -> dict[str, str]:
+    return {"kind": "video", "chapterId": chapter}
+
+
+def _create(api: ApiClient, target: Any, **more: Any) -> Answer:
+    body = {"filename": "film.mp4", "type": "video/mp4", "metadata": {"target": target, **more}}
+    return api.post(MULTIPART, body)
+
+
+def _put(store: MemoryStore, number: int, body: bytes) -> dict[str, Any]:
+    """PUT a part as a client does to its URL; returns what it then knows."""
+    upload = Upload.objects.get()
+    etag = store.upload_part(upload.key, upload.storage_upload_id, number, body)
+    return {"PartNumber": number, "ETag": etag.strip('"')}
+
+
+def test_a_file_in_parts_becomes_the_videos(live: ApiClient, course: str, target: Any, store: MemoryStore) -> None:
+    body = content(11 * MIB)
+    created = _create(live, target, size=str(len(body)), operationId="op")
+    id_ = created.body["uploadId"]
+    assert (created.status, created.body["operationId"], created.body["data"]["uploadId"]) == (202, "op", id_)
+    assert created.body["key"].startswith(f"courses/{course}/")
+
+    assert "partNumber=1" in live.get(f"{MULTIPART}/{id_}/1?key=x").body["url"]
+    assert live.get(f"{MULTIPART}/{id_}/batch?partNumbers=2,3").body["presignedUrls"].keys() == {"2", "3"}
+    parts = [_put(store, 1, body[: 6 * MIB]), _put(store, 2, body[6 * MIB :])]
+    listed = live.get(f"{MULTIPART}/{id_}").body
+    assert [(part["PartNumber"], part["Size"]) for part in listed] == [(1, 6 * MIB), (2, 5 * MIB)]
+    done = live.post(f"{MULTIPART}/{id_}/complete", {"parts": parts})
+
+    assert (done.status, done.body["key"]) == (202, created.body["key"]) and done.body["location"]
+    assert store.objects[StoredFile.objects.get().key].body == body
+    assert events_of(course)[-1]["type"] == "upload-complete"
+    assert live.get("operations/op/").data["status"] == "succeeded"
+    assert live.post(f"{MULTIPART}/{id_}/complete", {"parts": parts}).status == 202
+
+
+def test_what_the_client_reports_is_seen_by_everyone(live: ApiClient, target: Any, bridge: MemoryBridge) -> None:
+    id_ = _create(live, target, size=10 * MIB).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    report = {"parts": [{"PartNumber": 1, "ETag": "e", "Size": 5 * MIB}]}
+    assert live.post(f"{MULTIPART}/{id_}/parts", report).data["progress"] == 50
+
+    until(lambda: any(event["data"]["progress"] == 50 for event in bridge.progress), "progress")
+    data = bridge.progress[-1]["data"]
+    assert (data["bytes"], data["total"], data["status"]) == (5 * MIB, 10 * MIB, "uploading")
+    assert live.get(f"uploads/{id_}/").data["bytes"] == 5 * MIB
+
+
+def test_a_lie_about_the_size_is_found_out(live: ApiClient, course: str, target: Any, store: MemoryStore) -> None:
+    id_ = _create(live, target, size=5 * 1024**3).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    live.post(f"{MULTIPART}/{id_}/complete", {"parts": [_put(store, 1, b"ten bytes!")]})
+
+    failed = events_of(course)[-1]["data"]
+    assert (failed["error"]["code"], failed["error"]["found"]) == ("size_mismatch", 10)
+    assert Purge.objects.filter(key=Upload.objects.get().key).exists()
+
+
+def test_parts_that_storage_does_not_have_fail_the_upload(live: ApiClient, target: Any) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    assert live.post(f"{MULTIPART}/{id_}/complete", {"parts": [{"PartNumber": 1, "ETag": "e"}]}).status == 409
+    live.get(f"{MULTIPART}/{id_}/1")
+    live.post(f"{MULTIPART}/{id_}/complete", {"parts": [{"PartNumber": 1, "ETag": "e"}]})
+    assert Upload.objects.get().error["code"] == "processing_failed"
+
+
+def test_aborting_ends_it(live: ApiClient, target: Any) -> None:
+    id_ = _create(live, target, operationId="op").body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    assert live.delete(f"{MULTIPART}/{id_}?key=x").status == 200
+    assert live.get(f"{MULTIPART}/{id_}/2").status == 410
+    assert live.get("operations/op/").data["status"] == "failed"
+
+
+def test_someone_elses_and_impossible_parts_are_refused(live: ApiClient, target: Any, stranger: User) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    other = ApiClient(stranger)
+    for path in ("", "/1", "/batch?partNumbers=1"):
+        assert other.get(f"{MULTIPART}/{id_}{path}").status == 404
+    assert other.post(f"{MULTIPART}/{id_}/complete", {"parts": [{"PartNumber": 1, "ETag": "e"}]}).status == 404
+    for path in ("/0", "/10001", "/batch?partNumbers=", "/batch?partNumbers=1,0"):
+        assert live.get(f"{MULTIPART}/{id_}{path}").status == 400
+    assert live.post(MULTIPART, {"filename": "a.mp4"}).status == 400
+    assert live.get("uploads/s3/params?filename=a").status == 400
+
+
+# Either way
+
+
+def test_ones_own_uploads_are_listed_and_those_to_go_on_with(live: ApiClient, target: Any, stranger: User) -> None:
+    first = _create(live, target).body["uploadId"]
+    second = _create(live, target).body["uploadId"]
+    live.delete(f"uploads/{first}/")
+    assert [row["id"] for row in live.get("uploads/").body["data"]] == [second, first]
+    assert [row["id"] for row in live.get("uploads/?resumable=true").body["data"]] == [second]
+    assert ApiClient(stranger).get("uploads/").body["data"] == []
+    assert ApiClient(stranger).delete(f"uploads/{second}/").status == 404
+
+
+def test_a_playback_url_lasts_as_long_as_the_video_and_names_its_own_type(
+    live: ApiClient, target: Any, store: MemoryStore, stranger: User
+) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    video = Upload.objects.get().target["videoId"]
+    assert live.get(f"videos/{video}/playback/").status == 409
+    live.get(f"{MULTIPART}/{id_}/1")
+    live.post(f"{MULTIPART}/{id_}/complete", {"parts": [_put(store, 1, b"film")]})
+    StoredFile.objects.update(duration_ms=5 * 3600 * 1000)
+    given = live.get(f"videos/{video}/playback/").data
+
+    assert f"seconds={6 * 3600}" in given["url"] and "response-content-type=video%2Fmp4" in given["url"]
+    assert "inline%3B+filename%3D%22film.mp4" in given["url"]
+    assert ApiClient(stranger).get(f"videos/{video}/playback/").status == 404

@@ -1,0 +1,175 @@
+"""What must lose or leak nothing: workers that die, storage that is away, uploads that nobody goes on with."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from apps.core import clock
+from apps.operations import services as operations
+from apps.operations.models import Operation
+from apps.uploads import chores, completion, storage
+from apps.uploads.models import Purge, StoredFile, Upload, UploadStatus
+from tests.support.api import ApiClient, events_of
+from tests.support.bridge import MemoryBridge
+from tests.support.memory_store import MemoryStore
+from tests.support.threads import together
+from tests.support.uploading import MIB, Looker, Tus, content
+
+
+@pytest.fixture
+def target(chapter: str) -> dict[str, str]:
+    return {"kind": "video", "chapterId": chapter}
+
+
+def _types(course: str) -> list[str]:
+    return [event["type"] for event in events_of(course)]
+
+
+def _due() -> None:
+    """Let the pause before the next try be over."""
+    Upload.objects.update(retry_at=None, created_at=clock.now() - timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("verb", ["complete_multipart", "head", "get_range"])
+def test_storage_that_is_away_is_asked_again_later(
+    tus: Tus, target: Any, course: str, store: MemoryStore, verb: str
+) -> None:
+    store.fail_next(verb, storage.StorageAway())
+    tus.create(4, target, body=b"film")
+    assert Upload.objects.get().status == UploadStatus.PROCESSING
+    chores.complete_left()
+    assert Upload.objects.get().status == UploadStatus.PROCESSING, "it is not due"
+
+    _due()
+    chores.complete_left()
+    assert Upload.objects.get().status == UploadStatus.COMPLETE
+    assert _types(course).count("upload-complete") == 1
+
+
+def test_a_worker_that_dies_leaves_it_to_the_next(tus: Tus, target: Any, course: str, looker: Looker) -> None:
+    looker.failures = [SystemExit()]
+    with pytest.raises(SystemExit):
+        tus.create(4, target, body=b"film")
+    _due()
+    chores.complete_left()
+    assert Upload.objects.get().status == UploadStatus.COMPLETE
+    assert _types(course).count("upload-complete") == 1
+
+
+def test_a_file_that_kills_its_worker_is_given_up_and_can_be_tried_again(
+    live: ApiClient, tus: Tus, target: Any, looker: Looker
+) -> None:
+    looker.failures = [ZeroDivisionError() for _ in range(completion.TRIES_MAX)]
+    tus.create(4, target, body=b"film", operationId="op")  # the worker that is infinitely fast crashes within it
+    for _ in range(completion.TRIES_MAX):
+        _due()
+        chores.complete_left()
+    assert Upload.objects.get().error["code"] == "processing_failed"
+    assert live.get("operations/op/").data["status"] == "failed"
+
+    upload = Upload.objects.get()
+    again = live.post(f"uploads/{upload.pk}/retry/", {"operationId": "again"})
+    assert (again.status, again.data["retryOf"]) == (202, "op")
+    _due()
+    chores.complete_left()
+    assert live.get("operations/again/").data["status"] == "succeeded"
+    assert live.get(f"videos/{upload.target['videoId']}/").data["status"] == "complete"
+    assert live.post(f"uploads/{upload.pk}/retry/").status == 409
+
+
+def test_an_aborted_upload_may_be_sent_again_from_the_beginning(live: ApiClient, tus: Tus, target: Any) -> None:
+    said = tus.create(4, target, operationId="op")
+    tus.patch(said.url, 0, b"fi")
+    live.delete(f"uploads/{said.upload_id}/")
+    again = live.post("operations/op/retry/", {"operationId": "again"})
+    assert again.status == 202
+
+    assert tus.head(said.url).offset == 0
+    tus.patch(said.url, 0, b"film")
+    assert live.get("operations/again/").data["status"] == "succeeded"
+    assert live.get(f"videos/{said.headers['CourseHub-Video-Id']}/").data["file"]["size"] == 4
+
+
+def test_many_workers_complete_it_once(api: ApiClient, live: ApiClient, tus: Tus, target: Any, course: str) -> None:
+    from apps.uploads import hints
+
+    hints.use(lambda upload_id: None)
+    tus.create(4, target, body=b"film")
+    id_ = Upload.objects.get().pk
+    together(*[lambda: completion.complete(id_)] * 4)
+    completion.complete(id_)
+
+    assert _types(course).count("upload-complete") == 1 and StoredFile.objects.count() == 1
+
+
+def test_an_abandoned_upload_expires_with_its_step_and_operation(
+    live: ApiClient, tus: Tus, target: Any, course: str
+) -> None:
+    said = tus.create(20 * MIB, target, operationId="op")
+    tus.patch(said.url, 0, content(9 * MIB))
+    upload = Upload.objects.get()
+    chores.expire()
+    assert Upload.objects.get().status == UploadStatus.UPLOADING
+    Upload.objects.update(expires_at=clock.now() - timedelta(seconds=1))
+    chores.expire()
+
+    assert live.get("operations/op/").data["steps"][0]["error"]["code"] == "expired"
+    kinds = [(purge.key, bool(purge.storage_upload_id)) for purge in Purge.objects.all()]
+    assert {(upload.key, True), (upload.key, False), (upload.tail_key, False)} == set(kinds)
+    assert _types(course)[-1] == "operation-failed"
+    assert tus.patch(said.url, 9 * MIB, b"more").status == 410
+
+
+def test_an_operation_waits_as_long_as_its_upload(tus: Tus, target: Any) -> None:
+    tus.create(4, target, operationId="op", expect=2)
+    Operation.objects.filter(key="op").update(last_request_at=clock.now() - timedelta(days=1))
+    operations.end_incomplete()
+    assert Operation.objects.get(key="op").finished_at is None
+
+
+def test_cancelling_the_operation_aborts_the_upload(live: ApiClient, tus: Tus, target: Any, course: str) -> None:
+    said = tus.create(4, target, operationId="op")
+    live.post("operations/op/cancel/")
+
+    assert live.get("operations/op/").data["status"] == "cancelled"
+    assert Upload.objects.get().status == UploadStatus.ABORTED
+    assert tus.patch(said.url, 0, b"film").status == 410
+    assert events_of(course)[-1]["data"]["error"]["code"] == "cancelled"
+
+
+def test_an_upload_that_is_aborted_before_its_turn_makes_no_video(
+    api: ApiClient, tus: Tus, course: str, chapter: str
+) -> None:
+    from apps.operations import hints, runner
+
+    hints.use(lambda lane: None)
+    said = tus.create(4, {"kind": "video", "chapterId": chapter}, operationId="op")
+    assert tus.request("DELETE", said.url).status == 204
+    runner.run_lane(f"course:{course}")
+
+    assert api.get("operations/op/").data["steps"][0]["error"]["code"] == "gone"
+    assert api.outline(course)["chapters"][0]["videos"] == []
+
+
+# Progress
+
+
+def test_progress_only_grows_and_ends_before_the_completion(tus: Tus, target: Any, bridge: MemoryBridge) -> None:
+    body = content(20 * MIB)
+    url = tus.create(len(body), target).url
+    tus.patch(url, 0, body[: 9 * MIB])
+    tus.patch(url, 9 * MIB, body[9 * MIB :])
+    figures = [event["data"] for event in bridge.progress]
+
+    counts = [figure["bytes"] for figure in figures]
+    assert counts == sorted(counts) and counts[-1] == len(body)
+    assert [figure["status"] for figure in figures][-2:] == ["uploading", "processing"]
+    assert figures[-1]["progress"] == 100 and figures[0]["total"] == len(body)
+    assert {event["operationId"] for event in bridge.progress} == {Upload.objects.get().operation_key}
+
+
+def test_an_upload_does_not_notice_a_bridge_that_is_away(tus: Tus, target: Any, bridge: MemoryBridge) -> None:
+    bridge.away = True
+    assert tus.create(4, target, body=b"film").offset == 4
+    assert Upload.objects.get().status == UploadStatus.COMPLETE
