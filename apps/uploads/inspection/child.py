@@ -5,10 +5,13 @@ It has no environment and no credentials; once it has loaded what it needs it ca
 has little memory and time. Whatever a hole in a decoder could be used for, there is nothing to be had here.
 """
 
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import socket
+from types import ModuleType
 from typing import Any
 
 from apps.uploads.inspection import ranges
@@ -21,11 +24,7 @@ BUDGET_BYTES = 128 * 1024 * 1024
 
 def main() -> None:
     """Talk to the parent over the socket that is our standard input, and end."""
-    from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
-
-    from apps.uploads.inspection import probes
-
-    Image.preinit()
+    probes = _load()
     stream: Any = socket.socket(fileno=0).makefile("rwb")
     said = json.loads(ranges.exactly(stream, ranges.LENGTH.unpack(ranges.exactly(stream, ranges.LENGTH.size))[0]))
     limits = probes.Limits(tuple(said["types"]), said["image_pixels"], said["bytes_by_category"])
@@ -42,6 +41,20 @@ def main() -> None:
     stream.write(ranges.ASK.pack(ranges.DONE, 0, len(data)) + data)
     stream.flush()
     os._exit(0)
+
+
+def _load() -> ModuleType:
+    """Import all that a file may need: later on nothing can be read any more, and both libraries import as they go."""
+    import av
+    from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
+
+    from apps.uploads.inspection import probes
+
+    Image.preinit()
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name not in ("av.__main__", "av.datasets"):
+            importlib.import_module(module.name)
+    return probes
 
 
 def _give_up_rights() -> None:
