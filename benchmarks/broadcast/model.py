@@ -39,6 +39,8 @@ class Load:
     """In which everybody connects again after a failure."""
     busy: float = 0.6
     """The share of a core that a process, or a Redis, may use."""
+    connections_a_process: int = 20_000
+    """The most that was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Needs:
     processes: int
     reached: float
     """Processes that an event reaches on average."""
-    redis_cores: float
+    history_cores: float
+    message_cores: float
     reconnecting_cores: float
     memory_bytes: float
     network_bits: float
@@ -117,7 +120,7 @@ def needs(connections: int, measured: Costs, load: Load, *, batched: bool = Fals
     deliveries = events * load.listeners
     taking = measured.taking_batched_us if batched else measured.taking_us
     share = 0.01 if batched else 1.0  # a batch is one message to each process
-    processes, reached = 1, 1.0
+    processes, reached = math.ceil(connections / load.connections_a_process), 1.0
     for _ in range(100):
         reached = processes * (1 - (1 - 1 / processes) ** load.listeners)
         cost = taking + (reached - 1) * measured.relaying_us * share + load.listeners * measured.delivery_us
@@ -132,7 +135,8 @@ def needs(connections: int, measured: Costs, load: Load, *, batched: bool = Fals
         deliveries=deliveries,
         processes=processes,
         reached=reached,
-        redis_cores=events * (redis + (reached - 1) * measured.redis_relaying_us * share) / 1e6,
+        history_cores=events * redis / 1e6,
+        message_cores=events * (reached - 1) * measured.redis_relaying_us * share / 1e6,
         reconnecting_cores=connections * measured.connecting_us / load.reconnect_seconds / 1e6,
         memory_bytes=connections * measured.connection_bytes,
         network_bits=deliveries * (wire.EVENT_BYTES + _WIRE_OVERHEAD_BYTES) * 8,
@@ -194,21 +198,31 @@ def _costs_table(measured: Costs) -> Iterator[str]:
 
 
 def _needs_table(measured: Costs, load: Load, *, batched: bool) -> Iterator[str]:
-    heads = ("connections", "events/s", "deliveries/s", "processes", "reached by an event", "Redis' cores")
-    yield f"| {' | '.join(heads)} | reconnecting, cores |"
+    heads = (
+        "connections",
+        "events/s",
+        "deliveries/s",
+        "processes",
+        "reached by an event",
+        "Redis: history",
+        "messages",
+    )
+    yield f"| {' | '.join(heads)} | reconnecting |"
     yield "|---:" * (len(heads) + 1) + "|"
     for size in SIZES:
         need = needs(size, measured, load, batched=batched)
         mark = "" if size <= 10_000 else " *"
+        cores = (need.history_cores, need.message_cores, need.reconnecting_cores)
         yield (
             f"| {size:,}{mark} | {shown(need.events)} | {shown(need.deliveries)} | {need.processes:,} | "
-            f"{need.reached:.1f} | {need.redis_cores:.2f} | {need.reconnecting_cores:.2f} |"
+            f"{need.reached:.1f} | " + " | ".join(f"{value:.2f}" for value in cores) + " |"
         )
     largest = needs(SIZES[-1], measured, load, batched=batched)
     yield ""
     yield (
-        f"\\* extrapolated. A million connections hold {largest.memory_bytes / 1e9:.0f} GB in all processes together, "
-        f"and receive {largest.network_bits / 1e9:.2f} Gbit/s."
+        "\\* extrapolated. Redis and reconnecting in cores. A million connections hold "
+        f"{largest.memory_bytes / 1e9:.0f} GB in all processes together, and receive "
+        f"{largest.network_bits / 1e9:.2f} Gbit/s."
     )
 
 

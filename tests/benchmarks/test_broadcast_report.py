@@ -139,7 +139,7 @@ def test_the_model_finds_its_costs_in_a_whole_run_and_marks_what_was_never_run()
 
 
 def test_one_process_is_enough_until_its_share_of_a_core_is_used() -> None:
-    load = Load(listeners=20, events_a_second=1, busy=0.6)
+    load = Load(listeners=20, events_a_second=1, busy=0.6, connections_a_process=100_000)
 
     # An event costs 200 + 20 × 5 = 300 µs at one process: 2,000 a second fill 0.6 of a core, of 40,000 connections.
     assert model.needs(40_000, COSTS, load).processes == 1
@@ -151,4 +151,9 @@ def test_an_event_reaches_at_most_as_many_processes_as_its_course_has_listeners(
 
     assert need.processes > 500
     assert 19 < need.reached <= 20
-    assert need.redis_cores == pytest.approx(need.events * (100 + (need.reached - 1) * 10) / 1e6)
+    assert need.history_cores == pytest.approx(need.events * 100 / 1e6)
+    assert need.message_cores == pytest.approx(need.events * (need.reached - 1) * 10 / 1e6)
+
+
+def test_no_process_gets_more_connections_than_were_measured() -> None:
+    assert model.needs(1_000_000, COSTS, Load(events_a_second=0.001)).processes == 50
