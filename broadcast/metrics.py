@@ -60,6 +60,13 @@ class Metrics:
         )
         self.epochs = Counter("coursehub_history_lost", "Times the history was lost.", registry=registry)
 
+    def measure_lag(self, topics: Callable[[], float], events: Callable[[], float]) -> None:
+        """Let be read how many topics here have events that exist and were not emitted, and how many such events."""
+        name, text = "coursehub_broadcast_topics_behind", "Topics here with events known to exist and not emitted yet."
+        Gauge(name, text, registry=self.registry).set_function(topics)
+        name, text = "coursehub_broadcast_events_behind", "Events of those topics that were not emitted yet."
+        Gauge(name, text, registry=self.registry).set_function(events)
+
     def count_post(self, status: int, taken: int, seconds: float) -> None:
         """Count one POST to the bridge: its answer, the events taken anew, and the time it took."""
         posts = self._posts.get(status)

@@ -304,6 +304,11 @@ class Service:
         self.metrics.measure(self.metrics.topics, lambda: len(self.hub.topics()))
         self.metrics.measure(self.metrics.laggards, lambda: self.turn.lines.laggards)
         self.metrics.send_loop.labels(self.turn.loop.name).set(1)
+        self.metrics.measure_lag(lambda: len(self._behind()), lambda: sum(self._behind()))
+
+    def _behind(self) -> list[int]:
+        feeds = filter(None, map(self.hub.feed, self.hub.topics()))
+        return [feed.newest - (feed.last or 0) for feed in feeds if feed.behind]
 
 
 def _log_emitted(parcels: Sequence[Parcel], deliveries: int, failed: int, seconds: float) -> None:
