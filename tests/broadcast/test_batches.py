@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadcast import batches
-from broadcast.contracts import events
 from broadcast.batches import Malformed
+from broadcast.contracts import events
 from broadcast.revocations import Revocation
 from tests.support.broadcast_fakes import TOPIC
 from tests.support.broadcast_process import event, revocation

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 import pytest
-
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node, PipeliningLayer, redis_layer
