@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import cycle
 from typing import Protocol
 
+from broadcast.limits import Refused, Turnstile
 from broadcast.revocations import Revocation
 
 
@@ -33,8 +34,8 @@ class Clients:
     All connections: by user, and in ``slots`` of about equal size, so that heartbeats spread over time.
     """
 
-    def __init__(self, *, per_user: int, slots: int) -> None:
-        self._per_user = per_user
+    def __init__(self, *, per_user: int, slots: int, per_second: float = 1000) -> None:
+        self._users = Turnstile(at_most=per_user, per_second=per_second)
         self._by_user: dict[str, set[Client]] = {}
         self._slots: list[dict[Client, None]] = [{} for _ in range(slots)]
         self._slot_of: dict[Client, int] = {}
@@ -43,15 +44,14 @@ class Clients:
     def __len__(self) -> int:
         return len(self._slot_of)
 
-    def add(self, client: Client) -> bool:
-        """Let a connection in; False: its user has too many."""
-        of_user = self._by_user.setdefault(client.user_id, set())
-        if len(of_user) >= self._per_user:
-            return False
-        of_user.add(client)
+    def add(self, client: Client, now_ms: float) -> Refused | None:
+        """Let a connection in; or say why not: its user has too many, or opened too many of late."""
+        if (refused := self._users.enter(client.user_id, now_ms)) is not None:
+            return refused
+        self._by_user.setdefault(client.user_id, set()).add(client)
         slot = self._slot_of[client] = next(self._next_slot)
         self._slots[slot][client] = None
-        return True
+        return None
 
     def remove(self, client: Client) -> None:
         """Let a connection go; without effect when it has gone."""
@@ -59,6 +59,7 @@ class Clients:
         if slot is None:
             return
         del self._slots[slot][client]
+        self._users.leave(client.user_id)
         of_user = self._by_user[client.user_id]
         of_user.discard(client)
         if not of_user:

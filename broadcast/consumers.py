@@ -108,7 +108,8 @@ class EventConsumer(AsyncConsumer):  # type: ignore[misc]
         if not isinstance(ticket, Ticket):
             return self._close(ticket)
         self._session = Session(ticket, connection_id=uuid.uuid4().hex, terms=service.terms)
-        if not service.clients.add(self):
+        if (refused := service.clients.add(self, service.now_ms())) is not None:
+            service.metrics.limited.labels(f"user_{refused.reason}").inc()
             return self._close(sessions.TOO_MANY_CONNECTIONS)
         if service.draining:
             return self._close(sessions.going_away(service.retry_after_ms()))

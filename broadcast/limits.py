@@ -42,7 +42,7 @@ class Turnstile:
         self._pace = Pace(per_second, at_most)
         self._inside: dict[str, int] = {}
         self._whole_at_ms: dict[str, float] = {}
-        self._came = 0
+        self._until_sweep = _SWEPT_EVERY
 
     def __len__(self) -> int:
         return len(self._inside.keys() | self._whole_at_ms.keys())
@@ -70,10 +70,10 @@ class Turnstile:
             del self._inside[key]
 
     def _forget_now_and_then(self, now_ms: float) -> None:
-        self._came += 1
-        if self._came >= max(_SWEPT_EVERY, len(self._whole_at_ms)):
-            self._came = 0
+        self._until_sweep -= 1
+        if not self._until_sweep:
             self._whole_at_ms = {key: at for key, at in self._whole_at_ms.items() if at > now_ms}
+            self._until_sweep = max(_SWEPT_EVERY, len(self._whole_at_ms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from twisted.internet.defer import Deferred
 from twisted.web import http
 
 from broadcast import handshake
-from broadcast.contracts import bridge, frames
+from broadcast.contracts import bridge, events, frames
+from broadcast.contracts.frames import CloseCode
 from broadcast.doorkeeper import Door
 from broadcast.entrance import Entrance, Waiting
 from broadcast.handshake import Upgrade
@@ -42,6 +43,9 @@ _TOO_LARGE: Final = (
 _MOST_DISCARDED_BYTES: Final = 16 * bridge.MAX_BODY_BYTES
 _MOST_UNREAD_FRAMES: Final = 64
 _PATH: Final = frames.PATH.encode()
+_TOO_FAST: Final = text_frame(
+    events.encode(frames.closing(CloseCode.TOO_FAST, reason="Too many frames.", retry_after_ms=30_000))
+)
 
 
 class Request(WebRequest):  # type: ignore[misc]
@@ -220,6 +224,7 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
     _upgrade: Upgrade | None = None
     _reading = True
     _failing = False
+    _frames_whole_at_ms = 0.0
 
     def __init__(self) -> None:
         # Not autobahn's: see above.
@@ -310,6 +315,17 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         self.state = self.STATE_OPEN
         if self.data:
             self.consumeData()
+
+    def onFrameBegin(self) -> Any:  # noqa: N802
+        """Take the head of a frame. That of a message the application counts; here are pings and pieces, too."""
+        whole_at_ms = self.server.frame_pace.next(self._frames_whole_at_ms, time.monotonic() * 1000)
+        if whole_at_ms is not None:
+            self._frames_whole_at_ms = whole_at_ms
+        elif self.outlet is not None and self.outlet.is_open:
+            self.server.service.metrics.limited.labels("frames").inc()
+            self.server.service.metrics.closed.labels(str(int(CloseCode.TOO_FAST))).inc()
+            self.outlet.close(CloseCode.TOO_FAST, _TOO_FAST)
+        return super().onFrameBegin()
 
     def onOpen(self) -> None:  # noqa: N802
         """Be told that the WebSocket is open."""

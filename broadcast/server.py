@@ -22,7 +22,7 @@ from broadcast.addresses import Origins
 from broadcast.application import make_application
 from broadcast.config import Settings
 from broadcast.consumers import OUTLET
-from broadcast.limits import Turnstile
+from broadcast.limits import Pace, Turnstile
 from broadcast.protocols import RequestFactory, SocketFactory
 from broadcast.publish import Answer, unavailable
 from broadcast.service import Service
@@ -53,6 +53,8 @@ class BroadcastServer(Server):  # type: ignore[misc]
         self._addresses = Turnstile(
             at_most=settings.connections_per_address, per_second=settings.connects_per_second_per_address
         )
+        # Ten times what the application lets pass: who sends that much is not misled, but hostile.
+        self.frame_pace = Pace(10 * settings.frames_per_second, 30 * settings.topics_per_connection)
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
 

@@ -21,6 +21,7 @@ from broadcast.healing import Healer
 from broadcast.history import History, Unavailable, connect
 from broadcast.hub import Change, Hub
 from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node
+from broadcast.limits import Pace
 from broadcast.metrics import Metrics
 from broadcast.parcel import Packed, Parcel
 from broadcast.reading import Reader
@@ -65,7 +66,11 @@ class Service:
         self.limits = Limits(replay=settings.replay_limit, kept=settings.history_length)
         self._origin = uuid.uuid4().hex
         self._slots = max(1, min(_MOST_SLOTS, int(settings.heartbeat_seconds)))
-        self.clients = Clients(per_user=settings.connections_per_user, slots=self._slots)
+        self.clients = Clients(
+            per_user=settings.connections_per_user,
+            per_second=settings.connects_per_second_per_user,
+            slots=self._slots,
+        )
         self.turn = Turn(native.choose(native=settings.native, directory=Path(settings.cache).expanduser()))
         self.hub = Hub(on_change=self._on_change, capacity=settings.history_length, turn=self.turn)
         self.hub.watch(self.metrics.emitted.count)
@@ -90,6 +95,9 @@ class Service:
             heartbeat_seconds=settings.heartbeat_seconds,
             expiring_ms=int(settings.expiring_seconds * 1000),
             topics_per_connection=settings.topics_per_connection,
+            frame_pace=Pace(settings.frames_per_second, 3 * settings.topics_per_connection),
+            subscribe_pace=Pace(settings.subscribes_per_second, 2 * settings.topics_per_connection),
+            on_limited=lambda limit: self.metrics.limited.labels(limit).inc(),
         )
         self._control_id = "0"
         self._was_away = False

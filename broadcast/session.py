@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from broadcast.contracts import frames, tickets, topics
 from broadcast.contracts.frames import CloseCode, Frame
 from broadcast.contracts.tickets import Ticket
+from broadcast.limits import Pace
 from broadcast.resume import Outcome, Resumed
 from broadcast.revocations import Revocation, Revocations
 
@@ -46,12 +47,17 @@ class Close:
     retry_after_ms: int | None
 
 
+_COMPLAINTS_APART_MS = 1000
+_FRAMES = Pace(20, 600)
+_SUBSCRIBES = Pace(10, 400)
+
 Effect = Send | Join | Leave | Close
 
 NO_TICKET = Close(CloseCode.NO_TICKET, "There is no valid ticket.", 0)
 EXPIRED = Close(CloseCode.EXPIRED, "The ticket has expired.", 0)
 USER_DISABLED = Close(CloseCode.USER_DISABLED, "This user may not connect.", None)
 TOO_SLOW = Close(CloseCode.TOO_SLOW, "Too much was waiting to be read.", 0)
+TOO_FAST = Close(CloseCode.TOO_FAST, "This connection sends too many frames.", 30_000)
 TOO_MANY_CONNECTIONS = Close(CloseCode.TOO_MANY_CONNECTIONS, "This user has too many connections.", 30_000)
 
 
@@ -74,6 +80,10 @@ class Grant:
     expires_at_ms: int
 
 
+def _ignore(_limit: str) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What every session of a service has in common."""
@@ -83,6 +93,10 @@ class Terms:
     heartbeat_seconds: float
     expiring_ms: int
     topics_per_connection: int
+    frame_pace: Pace = _FRAMES
+    subscribe_pace: Pace = _SUBSCRIBES
+    on_limited: Callable[[str], None] = _ignore
+    """Told which limit a client ran into: ``frames``, ``subscribes`` or ``topics``."""
 
 
 def admit(text: str | None, terms: Terms, now_ms: int) -> Ticket | Close:
@@ -110,6 +124,8 @@ class Session:
         self._topics: set[str] = set()
         self._resynced: dict[str, int] = {}
         self._told_expiring = False
+        self._frames_whole_at_ms = self._subscribes_whole_at_ms = self._told_limited_at_ms = 0.0
+        self._ignored = 0
 
     @property
     def deadline_ms(self) -> int:
@@ -140,6 +156,10 @@ class Session:
 
     def receive(self, text: str, now_ms: int) -> list[Effect]:
         """Take a text frame from the client."""
+        whole_at_ms = self._terms.frame_pace.next(self._frames_whole_at_ms, now_ms)
+        if whole_at_ms is None:
+            return self._ignore_frame(now_ms)
+        self._frames_whole_at_ms, self._ignored = whole_at_ms, 0
         try:
             frame = frames.parse(text)
         except frames.InvalidFrame as problem:
@@ -211,8 +231,24 @@ class Session:
         if frame.topic not in self._grants:
             return [_error("permission_denied", "No ticket of this connection grants this topic.", frame.topic)]
         if frame.topic not in self._topics and len(self._topics) >= self._terms.topics_per_connection:
+            self._terms.on_limited("topics")
             return [_error("too_many_topics", "This connection hears too many topics.", frame.topic)]
+        whole_at_ms = self._terms.subscribe_pace.next(self._subscribes_whole_at_ms, now_ms)
+        if whole_at_ms is None:
+            self._terms.on_limited("subscribes")
+            return [_error("rate_limited", "Too many subscriptions: again in a moment.", frame.topic)]
+        self._subscribes_whole_at_ms = whole_at_ms
         return [self._join(frame.topic, frame.since)]
+
+    def _ignore_frame(self, now_ms: int) -> list[Effect]:
+        self._ignored += 1
+        self._terms.on_limited("frames")
+        if self._ignored > self._terms.frame_pace.burst:
+            return [TOO_FAST]
+        if now_ms - self._told_limited_at_ms < _COMPLAINTS_APART_MS:
+            return []
+        self._told_limited_at_ms = now_ms
+        return [_error("rate_limited", "Too many frames: this one and those before the next answer are ignored.", None)]
 
     def _refresh(self, text: str, now_ms: int) -> list[Effect]:
         ticket = self._read(text, now_ms, None)

@@ -41,6 +41,7 @@ class CloseCode(IntEnum):
     PROTOCOL_BROKEN = 4004
     TOO_SLOW = 4101
     TOO_MANY_CONNECTIONS = 4102
+    TOO_FAST = 4103
     GOING_AWAY = 4201
 
 

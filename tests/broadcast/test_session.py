@@ -1,5 +1,6 @@
 """One client's side of the protocol, without sockets or clocks."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from broadcast import session as sessions
 from broadcast.contracts import tickets, topics
 from broadcast.contracts.tickets import LIFETIME_SECONDS, Ticket
+from broadcast.limits import Pace
 from broadcast.resume import Refetch, Resumed
 from broadcast.revocations import Revocation, Revocations
 from broadcast.session import Close, Effect, Join, Leave, Send, Session, Terms
@@ -269,3 +271,37 @@ def test_a_ping_is_answered(terms: Terms):
 
 def test_a_ticket_without_the_users_own_topic_opens_without_it(terms: Terms):
     assert len(open_session(terms, COURSE).open(None)) == 1
+
+
+@pytest.fixture
+def limited(terms: Terms) -> tuple[Terms, list[str]]:
+    """Terms with a low pace, and what was told of it."""
+    told: list[str] = []
+    pace = Pace(1, 3)
+    return dataclasses.replace(terms, frame_pace=pace, subscribe_pace=Pace(1, 1), on_limited=told.append), told
+
+
+def test_frames_over_the_pace_are_ignored_with_one_error_a_second(limited: tuple[Terms, list[str]]):
+    terms, told = limited
+    session = open_session(terms)
+    answers = [say(session, "ping") for _ in range(5)]
+    assert [len(effects) for effects in answers] == [1, 1, 1, 1, 0]
+    assert answers[3][0].frame["code"] == "rate_limited"
+    assert told == ["frames", "frames"]
+    assert say(session, "ping", now=NOW + 1000)[0].frame["type"] == "pong"
+
+
+def test_a_client_that_goes_on_sending_is_closed(limited: tuple[Terms, list[str]]):
+    session = open_session(limited[0])
+    effects = [effect for _ in range(7) for effect in say(session, "ping")]
+    assert effects[-1] == sessions.TOO_FAST
+
+
+def test_subscriptions_over_the_pace_are_refused_and_the_connection_stays(limited: tuple[Terms, list[str]]):
+    terms, told = limited
+    session = open_session(terms, COURSE)
+    assert isinstance(say(session, "subscribe", topic=COURSE)[0], Join)
+    (refused,) = say(session, "subscribe", topic=COURSE)
+    assert (refused.frame["code"], refused.frame["topic"]) == ("rate_limited", COURSE)
+    assert told == ["subscribes"]
+    assert isinstance(say(session, "subscribe", topic=COURSE, now=NOW + 1000)[0], Join)

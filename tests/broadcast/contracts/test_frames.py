@@ -71,5 +71,6 @@ def test_close_codes_are_those_of_the_contract():
         "PROTOCOL_BROKEN": 4004,
         "TOO_SLOW": 4101,
         "TOO_MANY_CONNECTIONS": 4102,
+        "TOO_FAST": 4103,
         "GOING_AWAY": 4201,
     }

@@ -228,7 +228,7 @@ async def test_a_refreshed_connection_lives_on(start: Start, user: str):
 
 
 async def test_too_many_connections_of_one_user_are_closed(start: Start, user: str):
-    broadcast = start(BROADCAST_CONNECTIONS_PER_USER=2)
+    broadcast = start(BROADCAST_CONNECTIONS_PER_USER=2, BROADCAST_CONNECTS_PER_SECOND_PER_USER=1000)
     async with broadcast.client(ticket(user)) as one, broadcast.client(ticket(user)):
         async with broadcast.client(ticket(user), greet=False) as third:
             last, code = await third.closing()
@@ -337,7 +337,7 @@ async def open_and_never_read(port: int, text: str, topic: str) -> socket.socket
 
 
 async def test_a_flood_of_frames_is_read_no_faster_than_it_is_answered(start: Start, user: str):
-    broadcast = start()
+    broadcast = start(BROADCAST_FRAMES_PER_SECOND=1_000_000)
     async with broadcast.client(ticket(user)) as client, broadcast.client(ticket(user)) as other:
 
         async def flood() -> None:
