@@ -8,10 +8,10 @@ from benchmarks.broadcast.bench import PEERS
 from benchmarks.broadcast.peers.ours import CourseHub
 from benchmarks.figures import Figures
 
-_WIDTH, _LEFT, _RIGHT, _BAR, _GAP = 760, 190, 90, 22, 8
+_WIDTH, _LEFT, _RIGHT, _BAR, _GAP = 800, 230, 90, 22, 8
 _OURS, _OTHERS, _LINE, _TEXT = "#2563eb", "#94a3b8", "#dc2626", "#0f172a"
-_MOST = 8.0
-"""Bars end here; who needs more has the figure written at a broken end."""
+_MOST, _FAR = 8.0, 25.0
+"""Where somebody is beyond ``_FAR``, bars end at ``_MOST``, theirs with a mark: otherwise nothing is left of the others'."""
 
 
 def svg(figures: Figures) -> str:
@@ -46,16 +46,18 @@ def _panels(figures: Figures) -> Iterator[tuple[str, str, str, Sequence[str]]]:
 
 
 def _panel(title: str, bars: Sequence[tuple[str, float]], top: int) -> Iterator[str]:
-    scale = (_WIDTH - _LEFT - _RIGHT) / min(_MOST, max(1.2, *(value for _, value in bars)))
+    largest = max(1.2, *(value for _, value in bars))
+    end = _MOST if largest > _FAR else largest
+    scale = (_WIDTH - _LEFT - _RIGHT) / end
     yield f'<text x="10" y="{top + 14}" font-weight="bold" fill="{_TEXT}">{escape(title)}</text>'
     bottom = top + 26
     for name, value in bars:
-        width = min(value, _MOST) * scale
+        width = min(value, end) * scale
         colour = _OURS if name.startswith(CourseHub.name) else _OTHERS
         middle = bottom + _BAR - 6
         yield f'<text x="{_LEFT - 8}" y="{middle}" text-anchor="end" fill="{_TEXT}">{escape(name)}</text>'
         yield f'<rect x="{_LEFT}" y="{bottom}" width="{width:.1f}" height="{_BAR}" rx="3" fill="{colour}"/>'
-        broken = " »" if value > _MOST else ""
+        broken = " »" if value > end else ""
         yield f'<text x="{_LEFT + width + 6:.1f}" y="{middle}" fill="{_TEXT}">{value:.2f} ×{broken}</text>'
         bottom += _BAR + _GAP
     x, y = _LEFT + scale, top + 22

@@ -90,7 +90,7 @@ def test_the_plot_is_a_picture_with_everyone_who_was_measured() -> None:
     texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert {OURS, "nchan", "1.20 ×", "150.00 × »"} <= set(texts)
     widths = [float(bar.get("width", 0)) for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")]
-    assert max(widths) <= 760
+    assert max(widths) <= 800
 
 
 def test_publishing_again_replaces_what_was_published(tmp_path: Path) -> None:
