@@ -11,7 +11,7 @@ from benchmarks.figures import Figures
 _WIDTH, _LEFT, _RIGHT, _BAR, _GAP = 800, 230, 90, 22, 8
 _OURS, _OTHERS, _LINE, _TEXT = "#2563eb", "#94a3b8", "#dc2626", "#0f172a"
 _MOST, _FAR = 8.0, 25.0
-"""Where somebody is beyond ``_FAR``, bars end at ``_MOST``, theirs with a mark: otherwise nothing is left of the others'."""
+"""Where somebody is beyond ``_FAR``, bars end at ``_MOST``, theirs with a mark: the others would not be seen."""
 
 
 def svg(figures: Figures) -> str:
