@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 from coursehub.stack import errors, leftovers, ports, processes
 from coursehub.stack.datadir import DataDirectory
@@ -86,6 +87,7 @@ class Swift:
             stdin=json.dumps(self._settings()).encode(),  # not as arguments: every user of the machine sees those
         )
         self.child.wait_until(self._answers)
+        self._create_bucket()
 
     def stop(self) -> None:
         """Shut the server down; what it answered for is on the disk."""
@@ -95,6 +97,26 @@ class Swift:
     def _settings(self) -> dict[str, object]:
         secrets = {"secret": self._secret, "hash": self._hash}
         return {"port": self.port, "region": REGION, "fast": self._fast, **secrets}
+
+    def _create_bucket(self) -> None:
+        """Make the bucket; making it again changes nothing."""
+        s3 = self.client()
+        with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket=BUCKET)
+
+    def client(self) -> Any:
+        """Give a boto3 client for this server."""
+        import boto3  # a quarter of a second that a stack without Swift need not wait for
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self._secret,
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)

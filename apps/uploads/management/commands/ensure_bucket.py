@@ -1,0 +1,19 @@
+"""Make and check the bucket."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from apps.uploads.storage import StorageAway, StorageRefused, bucket
+
+
+class Command(BaseCommand):
+    help = "Make the bucket of S3_BUCKET where it is missing, and check that it can be used."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            was_made = bucket.ensure()
+        except (StorageAway, StorageRefused) as error:
+            raise CommandError(f"{settings.S3_BUCKET} cannot be used: {error.__cause__ or error}") from error
+        self.stdout.write(f"{settings.S3_BUCKET} {'was made and' if was_made else 'is there and'} can be used.")
