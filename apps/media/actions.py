@@ -1,7 +1,9 @@
 """Running the steps of a library's lane."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
 
@@ -13,6 +15,7 @@ from apps.media.models import HistoryEntry
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.outbox.emit import Draft
+from apps.uploads import services as uploads
 from broadcast.contracts import topics
 
 
@@ -29,13 +32,15 @@ class MediaLane:
         owner_id = topics.parse(lane).id
         changes = [_change(step) for step in steps]
         before = store.load(owner_id, store.needs_of(changes))
+        changes = _without_ended(steps, changes)
         after = before.copy()
         kept = timedelta(days=settings.MEDIA_TRASH_DAYS)
         results = rules.apply_all(after, changes, now, kept=kept)
         store.save(before, after)
         done = list(zip(steps, results, strict=True))
         store.record([entry for step, result in done for entry in _entries(owner_id, step, result, now)])
-        outcomes = [_outcome(step, result) for step, result in done]
+        outcomes = [_outcome(owner_id, step, result) for step, result in done]
+        _begin_uploads(done, now)
         bulk.tell_progress(outcomes)
         return outcomes
 
@@ -43,6 +48,24 @@ class MediaLane:
 def _change(step: Step) -> Change:
     actor = step.operation.user
     return Change(step.action, str(actor.pk) if actor.is_active else "", step.payload)
+
+
+def _without_ended(steps: Sequence[Step], changes: list[Change]) -> list[Change]:
+    """Mark those uploads that ended before their step's turn came; the others are locked from here on."""
+    asked = [step for step in steps if step.action == "media.upload"]
+    ended = uploads.ended_before(asked) if asked else set()
+    return [
+        replace(change, payload={**change.payload, "uploadEnded": True}) if step.pk in ended else change
+        for step, change in zip(steps, changes, strict=True)
+    ]
+
+
+def _begin_uploads(done: Sequence[tuple[Step, Result]], now: datetime) -> None:
+    asked = [(step, result) for step, result in done if step.action == "media.upload"]
+    if asked:
+        uploads.begin([step for step, result in asked if not result.error])
+        failed = {UUID(step.payload["uploadId"]): result.error.as_dict() for step, result in asked if result.error}
+        uploads.never_begun(failed, now)
 
 
 def _entries(owner_id: str, step: Step, result: Result, now: datetime) -> list[HistoryEntry]:
@@ -61,17 +84,17 @@ def _entries(owner_id: str, step: Step, result: Result, now: datetime) -> list[H
     ]
 
 
-def _outcome(step: Step, result: Result) -> Outcome:
+def _outcome(owner_id: str, step: Step, result: Result) -> Outcome:
     if result.error:
-        return Outcome(step, step.topic, error=_explained(result.error).as_dict())
+        return Outcome(step, step.topic, error=_explained(owner_id, result.error).as_dict())
     drafts = [
         Draft(event.type, topic, step.operation.key, event.data) for event in result.events for topic in event.topics
     ]
     return Outcome(step, step.topic, data=result.data, drafts=drafts, open=result.is_open)
 
 
-def _explained(error: CourseHubError) -> CourseHubError:
+def _explained(owner_id: str, error: CourseHubError) -> CourseHubError:
     """Say what keeps a file from being deleted, with the titles that only the database knows."""
     if isinstance(error, InUse):
-        return error.with_blockers(selectors.blockers(error.link_ids[:BLOCKERS_MAX]))
+        return error.with_blockers(selectors.blockers(UUID(owner_id), error.links[:BLOCKERS_MAX]))
     return error

@@ -6,10 +6,12 @@ class MediaConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.courses import presence
-        from apps.media import actions, bulk, chores, targets
+        from apps.media import actions, bulk, chores, targets, upload_target
         from apps.operations import lanes
+        from apps.uploads import targets as uploads
 
         lanes.register(lanes.USER, actions.MediaLane())
         presence.register(targets.Usage())
         bulk.register()
+        uploads.register(upload_target.MediaTarget())
         chores.register()

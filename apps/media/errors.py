@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from apps.core import errors
+from apps.media.library import LinkRow
 
 BLOCKERS_MAX = 50
 """So many blockers are named; ``linkCount`` says how many there are."""
@@ -20,9 +21,9 @@ class InUse(errors.Conflict):
 
     code = "in_use"
 
-    def __init__(self, link_ids: Sequence[str]) -> None:
-        self.link_ids = link_ids
-        super().__init__(linkCount=len(link_ids))
+    def __init__(self, links: Sequence[LinkRow]) -> None:
+        self.links = links
+        super().__init__(linkCount=len(links))
 
     def with_blockers(self, blockers: Sequence[dict[str, Any]]) -> "InUse":
         """Name what the file is used by."""

@@ -10,6 +10,7 @@ from django.db.models import Sum
 
 from apps.accounts.models import User
 from apps.core import clock, sql
+from apps.media import links as link_table
 from apps.media import selectors
 from apps.media.errors import BLOCKERS_MAX, InTrash
 from apps.media.models import Media, MediaVersion
@@ -26,13 +27,13 @@ def of_one(media: Media) -> Json:
     """
     if media.deleted_at:
         raise InTrash
-    links = selectors.first_link_ids(media.pk, BLOCKERS_MAX)
+    links = link_table.first_of_file(media.pk, BLOCKERS_MAX)
     stored = MediaVersion.objects.filter(media=media).aggregate(bytes=Sum("file__size"))["bytes"]
     return {
         "mediaId": str(media.pk),
         "deletable": not media.link_count,
         "linkCount": media.link_count,
-        "blockers": selectors.blockers(links),
+        "blockers": selectors.blockers(media.owner_id, links),
         "versions": MediaVersion.objects.filter(media=media).count(),
         "bytes": stored or 0,
         "purgeAt": clock.to_rfc3339(clock.now() + timedelta(days=settings.MEDIA_TRASH_DAYS)),

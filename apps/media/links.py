@@ -12,11 +12,16 @@ COLUMNS = ("course", "chapter", "video")
 
 
 def of_files(files: Collection[str], *, only_roles: Sequence[str] | None = None) -> list[LinkRow]:
-    """List the links of files; ``only_roles``: those in these roles."""
+    """List the links of files, oldest first; ``only_roles``: those in these roles."""
     if not files:
         return []
     roles = list(only_roles) if only_roles is not None else None
     return _read(_OF_FILES, [_ids(files), roles, roles])
+
+
+def first_of_file(media_id: UUID, limit: int) -> list[LinkRow]:
+    """List a file's oldest links."""
+    return _read(_FIRST_OF_FILE, [media_id, limit])
 
 
 def by_id(wanted: Collection[str]) -> list[LinkRow]:
@@ -138,7 +143,8 @@ _LINK = """
         coalesce(video_id, chapter_id, course_id), role, position, created_by, created_at
     FROM media_medialink
 """
-_OF_FILES = _LINK + "WHERE media_id = ANY(%s) AND (%s::text[] IS NULL OR role = ANY(%s::text[]))"
+_OF_FILES = _LINK + "WHERE media_id = ANY(%s) AND (%s::text[] IS NULL OR role = ANY(%s::text[])) ORDER BY id"
+_FIRST_OF_FILE = _LINK + "WHERE media_id = %s ORDER BY id LIMIT %s"
 _BY_ID = _LINK + "WHERE id = ANY(%s)"
 _IN_THE_WAY = (
     _LINK
@@ -160,14 +166,14 @@ _HOMES = """
     UNION ALL SELECT 'video', id, course_id FROM courses_video WHERE id = ANY(%s)
 """
 _LAST = """
-    SELECT 'course', id, (SELECT max(position) FROM media_medialink WHERE course_id = id)
-    FROM unnest(%s::uuid[]) AS id
+    SELECT 'course', target, (SELECT max(position) FROM media_medialink WHERE course_id = target)
+    FROM unnest(%s::uuid[]) AS target
     UNION ALL
-    SELECT 'chapter', id, (SELECT max(position) FROM media_medialink WHERE chapter_id = id)
-    FROM unnest(%s::uuid[]) AS id
+    SELECT 'chapter', target, (SELECT max(position) FROM media_medialink WHERE chapter_id = target)
+    FROM unnest(%s::uuid[]) AS target
     UNION ALL
-    SELECT 'video', id, (SELECT max(position) FROM media_medialink WHERE video_id = id)
-    FROM unnest(%s::uuid[]) AS id
+    SELECT 'video', target, (SELECT max(position) FROM media_medialink WHERE video_id = target)
+    FROM unnest(%s::uuid[]) AS target
 """
 _INSERT = """
     INSERT INTO media_medialink

@@ -76,7 +76,7 @@ class Ordering:
             raise errors.Invalid(fields={"cursor": ["This is no cursor of this list in this order."]}) from None
 
     def _value(self, written: Any) -> Any:
-        kind = ORDERS[self.name].type
+        kind: Any = ORDERS[self.name].type
         if kind is datetime:
             value = datetime.fromisoformat(written)
             if value.tzinfo is None:

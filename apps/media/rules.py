@@ -91,7 +91,7 @@ def _delete(library: Library, change: Change, now: datetime, kept: timedelta) ->
         return _already_gone(library, change, events.MEDIA_DELETED, removedLinks=0, purgeAt=topic_time(gone_until))
     links = library.links_of(file.id)
     if links and not change.payload.get("force"):
-        raise InUse([link.id for link in links])
+        raise InUse(links)
     _check_version(file, change)
     trashed = replace(file, link_count=0, updated_at=now, deleted_at=now, purge_at=now + kept)
     library.files[file.id] = trashed
@@ -164,7 +164,7 @@ def _purge(library: Library, change: Change, now: datetime, kept: timedelta) -> 
 def check_purgeable(file: FileRow, links: Sequence[LinkRow]) -> None:
     """Refuse to purge what is not in the trash."""
     if links:
-        raise InUse([link.id for link in links])
+        raise InUse(links)
     if not file.deleted_at:
         raise Conflict("Only what is in the trash can be purged. Delete it first.")
 
@@ -252,6 +252,8 @@ def _already_unlinked(library: Library, change: Change) -> Result:
 
 def _upload(library: Library, change: Change, now: datetime, kept: timedelta) -> Result:  # noqa: ARG001
     """Begin an upload: of a file that is not there yet, or of a new version of one that is."""
+    if change.payload.get("uploadEnded"):
+        raise Gone("This upload has ended.")
     id_ = change.payload["mediaId"]
     ids = {"mediaId": id_, "uploadId": change.payload["uploadId"]}
     if not change.payload["creates"]:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic_core import PydanticCustomError
 
 from apps.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, Page
-from apps.core.schemas import Body, Id, Key, Position, Text, Title, Version
+from apps.core.schemas import Body, Id, Key, Position, TempId, Text, Title, Version
 from apps.operations.schemas import Mutation
 
 BULK_MAX = 10_000
@@ -174,6 +174,15 @@ class BulkUnlink(Mutation):
     """The links concerned."""
 
     link_ids: IdList
+
+
+class UploadTarget(Body):
+    """Where an upload belongs: a new file of one's library, or a new version of one that is there."""
+
+    kind: Literal["media"]
+    media_id: Id | None = None
+    temp_id: TempId | None = None
+    name: Title | None = None
 
 
 # Answers

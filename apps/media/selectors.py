@@ -8,7 +8,9 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from apps.accounts.models import User
 from apps.core import errors, sql
-from apps.courses.models import Membership
+from apps.courses.models import Chapter, Course, Membership, Video
+from apps.media import show
+from apps.media.library import LinkRow, Target
 from apps.media.models import Category, HistoryEntry, LibraryTotal, Media, MediaLink, MediaVersion, RemovedLink
 from apps.media.paging import Ordering
 from apps.media.schemas import HistoryQuery, LibraryQuery
@@ -100,24 +102,29 @@ def links_at(user: User, target_type: str, target_id: UUID, *, within: bool) -> 
     return links(user).filter(inside[target_type])
 
 
-def blockers(link_ids: Sequence[str]) -> list[dict[str, Any]]:
+def blockers(owner_id: UUID, links: Sequence[LinkRow]) -> list[dict[str, Any]]:
     """Say what uses a file by these links: type, id, title, path; without titles where its owner may not read."""
-    from apps.media import show
-
-    mine = Membership.objects.filter(course=OuterRef("home"), user=OuterRef("media__owner"))
-    found = MediaLink.objects.filter(pk__in=link_ids).select_related("home", "chapter", "video__chapter")
-    return [show.blocker(link) for link in found.annotate(readable=Exists(mine)).order_by("id")]
-
-
-def link_ids_of(media_id: UUID) -> list[str]:
-    """List the ids of a file's links."""
-    return [str(id_) for id_ in MediaLink.objects.filter(media=media_id).order_by("id").values_list("pk", flat=True)]
+    homes = {UUID(link.home_id) for link in links}
+    readable = {
+        str(id_) for id_ in Membership.objects.filter(user=owner_id, course__in=homes).values_list("course", flat=True)
+    }
+    paths = _paths(links)
+    return [show.blocker(link, paths.get(link.target) if link.home_id in readable else None) for link in links]
 
 
-def first_link_ids(media_id: UUID, limit: int) -> list[str]:
-    """List the ids of a file's oldest links."""
-    rows = MediaLink.objects.filter(media=media_id).order_by("id").values_list("pk", flat=True)
-    return [str(id_) for id_ in rows[:limit]]
+def _paths(links: Sequence[LinkRow]) -> dict[Target, list[dict[str, Any]]]:
+    """Name the way from its course to each target that is there."""
+    named: dict[str, list[str]] = {"course": [], "chapter": [], "video": []}
+    for link in links:
+        named[link.target.type].append(link.target.id)
+    courses = Course.objects.filter(pk__in=named["course"])
+    chapters = Chapter.objects.filter(pk__in=named["chapter"]).select_related("course")
+    videos = Video.objects.filter(pk__in=named["video"]).select_related("course", "chapter")
+    return {
+        **{Target("course", str(row.pk)): show.path(row) for row in courses},
+        **{Target("chapter", str(row.pk)): show.path(row.course, row) for row in chapters},
+        **{Target("video", str(row.pk)): show.path(row.course, row.chapter, row) for row in videos},
+    }
 
 
 def removed_links(media_id: UUID) -> "QuerySet[RemovedLink]":

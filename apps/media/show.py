@@ -3,8 +3,10 @@
 from typing import Any
 
 from apps.core import clock
+from apps.courses.models import Chapter, Course, Video
+from apps.media.library import LinkRow
 from apps.media.models import HistoryEntry, Media, MediaLink, MediaVersion
-from apps.uploads.models import StoredFile
+from apps.uploads.show import final_data
 
 Json = dict[str, Any]
 
@@ -13,7 +15,7 @@ def media(row: Media, current: MediaVersion | None) -> Json:
     """Render a file for its owner."""
     return shared(row) | {
         "currentVersion": row.current_version,
-        "file": stored(current.file) if current else None,
+        "file": final_data(current.file) if current else None,
         "linkCount": row.link_count,
         "used": row.used,
         "lastUsedAt": clock.to_rfc3339(row.last_used_at),
@@ -38,22 +40,6 @@ def shared(row: Media) -> Json:
     }
 
 
-def stored(file: StoredFile) -> Json:
-    """Render what is stored, as the ``finalData`` of an upload does."""
-    return {
-        "size": file.size,
-        "contentType": file.content_type,
-        "filename": file.filename,
-        "duration": None if file.duration_ms is None else file.duration_ms / 1000,
-        "width": file.width,
-        "height": file.height,
-        "codecs": file.codecs,
-        "format": file.format,
-        "checksum": file.checksum,
-        "createdAt": clock.to_rfc3339(file.created_at),
-    }
-
-
 def version(row: MediaVersion, current: int | None) -> Json:
     """Render a version."""
     return {
@@ -61,24 +47,24 @@ def version(row: MediaVersion, current: int | None) -> Json:
         "isCurrent": row.number == current,
         "createdBy": str(row.created_by),
         "createdAt": clock.to_rfc3339(row.created_at),
-        "file": stored(row.file),
+        "file": final_data(row.file),
     }
 
 
 def link(row: MediaLink) -> Json:
     """Render a link of `selectors.links`."""
-    target = _path(row)[-1]
+    way = path(row.home, row.video.chapter if row.video else row.chapter, row.video)
     readable: bool = row.readable  # type: ignore[attr-defined]
     return {
         "id": str(row.pk),
         "mediaId": str(row.media_id),
-        "targetType": target["type"],
-        "targetId": target["id"],
+        "targetType": way[-1]["type"],
+        "targetId": way[-1]["id"],
         "courseId": str(row.home_id),
         "role": row.role,
         "position": row.position,
-        "title": target["title"] if readable else None,
-        "path": _path(row) if readable else None,
+        "title": way[-1]["title"] if readable else None,
+        "path": way if readable else None,
         "createdBy": str(row.created_by),
         "createdAt": clock.to_rfc3339(row.created_at),
     }
@@ -89,17 +75,15 @@ def shared_link(row: MediaLink) -> Json:
     return link(row) | {"media": shared(row.media)}
 
 
-def blocker(row: MediaLink) -> Json:
-    """Render a link as what keeps a file from being deleted."""
-    shown = link(row)
-    target = {"type": shown["targetType"], "id": shown["targetId"], "title": shown["title"], "path": shown["path"]}
-    return {**target, "linkId": shown["id"], "role": shown["role"]}
+def blocker(link: LinkRow, way: list[Json] | None) -> Json:
+    """Render a link as what keeps a file from being deleted; ``way`` None: its owner may not read that."""
+    target = {"type": link.target.type, "id": link.target.id, "title": way[-1]["title"] if way else None, "path": way}
+    return {**target, "linkId": link.id, "role": link.role}
 
 
-def _path(row: MediaLink) -> list[Json]:
-    """Name the stops from the course to the target."""
-    chapter = row.video.chapter if row.video else row.chapter
-    stops = [("course", row.home), ("chapter", chapter), ("video", row.video)]
+def path(course: Course, chapter: Chapter | None = None, video: Video | None = None) -> list[Json]:
+    """Name the stops from a course to a target."""
+    stops = (("course", course), ("chapter", chapter), ("video", video))
     return [{"type": type_, "id": str(stop.pk), "title": stop.title} for type_, stop in stops if stop]
 
 

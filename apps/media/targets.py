@@ -107,7 +107,7 @@ def _draft(type_: str, step: Step, link: LinkRow, files: dict[str, _File]) -> Dr
     """Tell a file's owner; on the course's topic the course's own event stands for all its links."""
     file = files[link.media_id]
     target = {"targetType": link.target.type, "targetId": link.target.id, "role": link.role}
-    data = {"linkId": link.id, "mediaId": link.media_id, **target}
+    data: dict[str, object] = {"linkId": link.id, "mediaId": link.media_id, **target}
     if type_ == events.MEDIA_LINKED:
         data |= {"position": link.position, "name": file.name, "category": file.category}
     return Draft(type_, topics.user(file.owner_id), step.operation.key, data)

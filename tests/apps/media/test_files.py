@@ -60,7 +60,9 @@ def test_force_removes_the_links_too_and_restoring_puts_back_what_is_asked_for(l
     course = live.course()
     chapter = live.chapter(course)
     media = a_file(owner)
-    first = live.post(f"media/{media}/links/", {"targetType": "course", "targetId": course, "position": 7}).data["linkId"]
+    first = live.post(f"media/{media}/links/", {"targetType": "course", "targetId": course, "position": 7}).data[
+        "linkId"
+    ]
     second = live.post(f"media/{media}/links/", {"targetType": "chapter", "targetId": chapter}).data["linkId"]
     before = live.get(f"media/{media}/").data
 

@@ -1,0 +1,113 @@
+"""Lists and searches of a library: filters, orders, pages, totals."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from apps.accounts.models import User
+from apps.core import clock
+from apps.media.models import Media
+from tests.support.api import ApiClient
+from tests.support.library import a_file
+
+ORDERINGS = ["created", "-created", "name", "-name", "size", "-size", "lastUsed", "-lastUsed", "-createdAt"]
+
+
+def names(api: ApiClient, query: str = "") -> list[str]:
+    return [file["name"] for file in api.get(f"media/?{query}").data]
+
+
+def pages(api: ApiClient, query: str, limit: int) -> list[list[str]]:
+    found, cursor = [], ""
+    while True:
+        body = api.get(f"media/?{query}&limit={limit}{cursor}").body
+        found.append([file["id"] for file in body["data"]])
+        if body["next"] is None:
+            return found
+        cursor = f"&cursor={body['next']}"
+
+
+def test_filters_narrow_the_list_and_totals_stay(api: ApiClient, owner: User, stranger: User) -> None:
+    a_file(owner, "Intro.mp4", size=10)
+    a_file(owner, "Logo 100%.png", category="image", size=20)
+    a_file(owner, "notes_final.pdf", category="document", size=30)
+    a_file(stranger, "Theirs.mp4")
+    Media.objects.filter(name__startswith="notes").update(status="error")
+
+    assert names(api) == ["notes_final.pdf", "Logo 100%.png", "Intro.mp4"]
+    assert names(api, "category=image") == ["Logo 100%.png"]
+    assert names(api, "minSize=11&maxSize=29") == ["Logo 100%.png"]
+    assert names(api, "status=error") == ["notes_final.pdf"]
+    assert names(api, "q=LOGO") == names(api, "q=0%25") == names(api, "q=png+logo") == ["Logo 100%.png"]
+    assert names(api, "q=s_f") == ["notes_final.pdf"] and names(api, "q=xyz") == []
+    assert names(api, "usage=used") == [] and len(names(api, "usage=unused")) == 3
+    tomorrow = (clock.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert names(api, f"createdAfter={tomorrow}") == [] and len(names(api, f"createdBefore={tomorrow}")) == 3
+    totals = api.get("media/?q=xyz").body["totals"]
+    assert totals["video"] == {"count": 1, "bytes": 10} and totals["other"] == {"count": 0, "bytes": 0}
+
+
+def test_used_and_trashed_files_are_found_by_that(live: ApiClient, owner: User) -> None:
+    used, trashed = a_file(owner, "used"), a_file(owner, "trashed")
+    a_file(owner, "unused")
+    live.post(f"media/{used}/links/", {"targetType": "course", "targetId": live.course()})
+    live.delete(f"media/{trashed}/")
+
+    assert names(live, "usage=used") == ["used"] and names(live, "usage=unused") == ["unused"]
+    assert names(live, "trashed=true") == ["trashed"]
+    assert live.get("media/?trashed=true").body["totals"]["video"]["count"] == 1
+    assert names(live, "ordering=-lastUsed")[0] == "used"
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_pages_hold_every_file_once_in_order_while_files_come_and_go(
+    api: ApiClient, owner: User, ordering: str
+) -> None:
+    ids = [a_file(owner, f"{'aBc'[n % 3]}{n % 4}", size=n % 5) for n in range(23)]
+    (whole,) = pages(api, f"ordering={ordering}", 200)
+    assert sorted(whole) == sorted(ids)
+    assert [id_ for page in pages(api, f"ordering={ordering}", 4) for id_ in page] == whole
+
+    body = api.get(f"media/?ordering={ordering}&limit=10").body
+    gone, new = body["data"][3]["id"], a_file(owner, "b2", size=2)
+    Media.objects.filter(pk=gone).delete()
+    rest = api.get(f"media/?ordering={ordering}&limit=200&cursor={body['next']}").data
+    assert [file["id"] for file in rest if file["id"] != new] == whole[10:]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=201", "category=film", "usage=maybe", "minSize=-1", "ordering=colour", "q=%00", "x=1"),
+        *("createdAfter=soon", "cursor=!", "cursor=aaaa", "cursor=W10", "minSize=99999999999999999999"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(api: ApiClient, query: str) -> None:
+    answer = api.get(f"media/?{query}")
+    assert (answer.status, answer.error["code"]) == (400, "validation_error")
+
+
+def test_a_cursor_of_another_order_is_refused(api: ApiClient, owner: User) -> None:
+    for _ in range(2):
+        a_file(owner)
+    cursor = api.get("media/?ordering=name&limit=1").body["next"]
+    assert api.get(f"media/?ordering=size&cursor={cursor}").status == 400
+    assert api.get(f"media/?ordering=-name&cursor={cursor}").status == 400
+
+
+@pytest.mark.parametrize(
+    ("ordering", "index"),
+    [("created", "media_by_age"), ("name", "media_by_name"), ("size", "media_by_size"), ("lastUsed", "media_by_use")],
+)
+def test_each_order_has_its_index(owner: User, ordering: str, index: str) -> None:
+    from apps.media.paging import Ordering
+
+    order = Ordering.read(ordering)
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off")
+        query = f"EXPLAIN SELECT id FROM media_media WHERE owner_id = %s AND trashed = false ORDER BY {order.sql}"  # noqa: S608
+        cursor.execute(query, [owner.pk])
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+        cursor.execute("RESET enable_seqscan; RESET enable_sort; RESET enable_bitmapscan")
+    assert index in plan and "Sort" not in plan

@@ -1,0 +1,205 @@
+"""Links: who may make and see them, and what becomes of them when their targets go and return."""
+
+import pytest
+
+from apps.accounts.models import User
+from apps.media.models import Media, MediaLink
+from apps.operations import runner
+from tests.support.api import ApiClient, events_of
+from tests.support.library import a_file
+
+
+def _link(api: ApiClient, media: str, type_: str, id_: str, **more: object) -> str:
+    answer = api.post(f"media/{media}/links/", {"targetType": type_, "targetId": id_, **more})
+    assert api.operation(answer)["status"] == "succeeded", api.operation(answer)
+    return answer.data["linkId"]
+
+
+def _count(media: str) -> int:
+    count = Media.objects.get(pk=media).link_count
+    assert count == MediaLink.objects.filter(media=media).count()
+    return count
+
+
+def test_a_link_is_told_to_the_course_and_to_the_owner_who_alone_hears_how_often(live: ApiClient, owner: User) -> None:
+    course = live.course()
+    media = a_file(owner, "a.mp4")
+    link = _link(live, media, "course", course, role="intro", position=3)
+
+    told = {"linkId": link, "mediaId": media, "targetType": "course", "targetId": course, "role": "intro"}
+    told |= {"position": 3, "name": "a.mp4", "category": "video"}
+    on_course, on_user = events_of(course)[-1], events_of(f"user:{owner.pk}")[-1]
+    assert (on_course["type"], on_course["data"]) == ("media-link-complete", told)
+    assert (on_user["type"], on_user["data"]) == ("media-link-complete", told | {"linkCount": 1})
+    live.operation(live.delete(f"media-links/{link}/"))
+    assert events_of(course)[-1]["type"] == events_of(f"user:{owner.pk}")[-1]["type"] == "media-unlink-complete"
+    assert events_of(f"user:{owner.pk}")[-1]["data"]["linkCount"] == _count(media) == 0
+    assert live.delete(f"media-links/{link}/").status == 404
+
+
+def test_positions_follow_the_last_one_and_stay(live: ApiClient, owner: User) -> None:
+    course = live.course()
+    files = [a_file(owner) for _ in range(3)]
+    ids = [_link(live, file, "course", course) for file in files]
+    live.delete(f"media/{files[1]}/?force=true")
+    live.post(f"media/{files[1]}/restore/", {"restoreLinks": "all"})
+
+    links = live.get(f"media-links/?targetType=course&targetId={course}").data
+    assert {link["id"]: link["position"] for link in links} == dict(zip(ids, [0, 1, 2], strict=True))
+
+
+def test_what_cannot_be_linked_is_refused_when_it_is_asked(live: ApiClient, owner: User, stranger: User) -> None:
+    course = live.course()
+    video = live.video(live.chapter(course))
+    theirs = ApiClient(stranger).course()
+    media, image, trashed = a_file(owner), a_file(owner, category="image"), a_file(owner)
+    live.delete(f"media/{trashed}/")
+    link = _link(live, media, "course", course)
+    _link(live, media, "video", video, role="source")
+    other = a_file(owner)
+
+    def refusal(file: str, type_: str, id_: str, role: str = "attachment") -> tuple[int, str]:
+        answer = live.post(f"media/{file}/links/", {"targetType": type_, "targetId": id_, "role": role})
+        return answer.status, answer.error["code"]
+
+    assert refusal(trashed, "course", course) == (410, "gone")
+    assert refusal(media, "course", theirs) == (404, "not_found")
+    assert refusal(a_file(stranger), "course", course) == (404, "not_found")
+    assert refusal(media, "course", course) == (409, "conflict")
+    assert live.post(f"media/{media}/links/", {"targetType": "course", "targetId": course}).error["linkId"] == link
+    assert refusal(other, "video", video, "source") == (409, "conflict")
+    assert refusal(image, "video", video, "source") == refusal(media, "course", course, "source") == (409, "conflict")
+    assert refusal(media, "chapter", video) == (404, "not_found")
+    assert refusal(media, "page", course) == (400, "validation_error")
+    live.delete(f"courses/{course}/")
+    assert refusal(other, "course", course) == (410, "gone")
+
+
+def test_what_becomes_wrong_on_the_way_fails_its_step(api: ApiClient, owner: User) -> None:
+    lane = f"user:{owner.pk}"
+    course = api.course()
+    runner.run_lane(f"course:{course}")
+    media = a_file(owner)
+    body = {"targetType": "course", "targetId": course}
+    answers = [
+        api.post(f"media/{media}/links/", body),
+        api.post(f"media/{media}/links/", body),
+        api.delete(f"media/{media}/"),
+        api.delete(f"media/{media}/?force=true"),
+        api.post(f"media/{media}/links/", body),
+        api.patch(f"media/{media}/", {"name": "late"}),
+        api.post(f"media/{media}/purge/"),
+        api.post(f"media/{media}/restore/"),
+    ]
+    runner.run_lane(lane)
+
+    errors = [(api.operation(answer)["steps"][0]["error"] or {}).get("code") for answer in answers]
+    assert errors == [None, "conflict", "in_use", None, "gone", "gone", None, "not_found"]
+    blocked = api.operation(answers[2])["steps"][0]["error"]
+    assert [blocker["id"] for blocker in blocked["blockers"]] == [course]
+
+
+def test_links_go_with_their_chapter_or_video_for_good(live: ApiClient, owner: User) -> None:
+    course = live.course()
+    chapter, other = live.chapter(course), live.chapter(course)
+    video, moved = live.video(chapter), live.video(chapter)
+    media = a_file(owner)
+    for type_, id_ in (("chapter", chapter), ("video", video), ("video", moved), ("course", course)):
+        _link(live, media, type_, id_)
+    changes = [
+        {"action": "video.move", "videoId": moved, "chapterId": other},
+        {"action": "chapter.delete", "chapterId": chapter},
+    ]
+    answer = live.post(f"courses/{course}/save/", {"changes": changes})
+
+    assert live.operation(answer)["status"] == "succeeded"
+    assert {link["targetId"] for link in live.get(f"media/{media}/").data["links"]} == {moved, course}
+    assert _count(media) == 2
+    told = [event for event in events_of(f"user:{owner.pk}") if event["operationId"] == answer.body["operationId"]]
+    assert {event["data"]["targetId"] for event in told} == {chapter, video}
+    live.delete(f"videos/{moved}/")
+    assert _count(media) == 1
+    actions = [e["details"].get("because") for e in live.get(f"media/{media}/history/?action=media.unlink").data]
+    assert actions == ["video.delete", "chapter.delete", "chapter.delete"]
+
+
+def test_a_courses_links_go_and_return_with_it(live: ApiClient, owner: User) -> None:
+    course = live.course()
+    video = live.video(live.chapter(course))
+    media = a_file(owner)
+    _link(live, media, "course", course, position=4)
+    _link(live, media, "video", video)
+    before = live.get(f"media/{media}/").data
+
+    live.delete(f"courses/{course}/")
+    assert _count(media) == 0
+    assert live.delete(f"media/{media}/").status == 202, "nothing uses it now"
+    live.post(f"media/{media}/restore/")
+    live.post(f"courses/{course}/restore/")
+    after = live.get(f"media/{media}/").data
+    assert {**after, "updatedAt": ""} == {**before, "updatedAt": ""}
+
+
+@pytest.mark.parametrize("file_first", [True, False])
+def test_a_link_waits_for_whichever_of_its_ends_returns_last(live: ApiClient, owner: User, file_first: bool) -> None:
+    course = live.course()
+    for deletion in ("file", "course"):
+        media = a_file(owner)
+        _link(live, media, "course", course)
+        deletions = [lambda m=media: live.delete(f"media/{m}/?force=true"), lambda: live.delete(f"courses/{course}/")]
+        for delete in deletions if deletion == "file" else reversed(deletions):
+            assert live.operation(delete())["status"] == "succeeded"
+        returns = [
+            lambda m=media: live.post(f"media/{m}/restore/", {"restoreLinks": "all"}),
+            lambda: live.post(f"courses/{course}/restore/"),
+        ]
+        for restore in returns if file_first else reversed(returns):
+            assert live.operation(restore())["status"] == "succeeded"
+        assert _count(media) == 1, deletion
+
+
+def test_members_see_what_is_linked_into_their_course_and_no_more(live: ApiClient, owner: User, stranger: User) -> None:
+    course = live.course("Shared")
+    chapter = live.chapter(course)
+    media, private = a_file(owner, "shared.mp4"), a_file(owner)
+    link = _link(live, media, "chapter", chapter)
+    member = ApiClient(stranger)
+    path = f"media-links/?targetType=course&targetId={course}&within=true"
+    assert member.get(path).status == member.get(f"media/{media}/").status == 404
+
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "viewer"})
+    (shown,) = member.get(path).data
+    assert shown["media"]["name"] == "shared.mp4" and "linkCount" not in shown["media"]
+    assert member.get("media/").data == []
+    for answer in (
+        member.get(f"media/{media}/"),
+        member.delete(f"media/{media}/"),
+        member.patch(f"media/{media}/", {"name": "mine"}),
+        member.delete(f"media-links/{link}/"),
+    ):
+        assert (answer.status, answer.error["code"]) == (403, "permission_denied")
+    assert member.get(f"media/{private}/").status == member.get(f"media/{media}/history/").status == 404
+    own = a_file(stranger)
+    assert member.post(f"media/{own}/links/", {"targetType": "course", "targetId": course}).status == 403
+
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "editor"})
+    _link(member, own, "course", course)
+    assert member.operation(member.delete(f"media-links/{link}/"))["status"] == "succeeded"
+    assert _count(media) == 0
+    assert live.get(f"media/{media}/history/").data[0]["actorId"] == str(stranger.pk)
+
+
+def test_who_lost_access_still_hears_what_blocks_but_not_its_titles(
+    live: ApiClient, owner: User, stranger: User
+) -> None:
+    course = live.course("Secret")
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "editor"})
+    member, media = ApiClient(stranger), a_file(stranger)
+    link = _link(member, media, "course", course)
+    live.delete(f"courses/{course}/members/{stranger.pk}/")
+
+    (blocker,) = member.delete(f"media/{media}/").error["blockers"]
+    assert (blocker["id"], blocker["title"], blocker["path"]) == (course, None, None)
+    member.delete(f"media/{media}/?force=true")
+    report = member.operation(member.post(f"media/{media}/restore/", {"restoreLinks": "all"}))["steps"][0]["data"]
+    assert [(each["linkId"], each["result"]) for each in report["links"]] == [(link, "target_gone")]
