@@ -66,6 +66,8 @@ def main(port: int, way: str, redis_url: str) -> int:
         port=port,
         frame_bytes=MAX_MESSAGE_BYTES,
         send_buffer_bytes=MAX_MESSAGE_BYTES,
+        frames_per_second=1_000_000,
+        topics_per_connection=1_000_000,
     )
     return EchoServer(settings, {"asgi": by_asgi, "outlet": by_outlet}[way]).run()
 
