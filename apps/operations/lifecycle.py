@@ -96,7 +96,7 @@ def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> dict[UUID, Opera
     failures = [json.dumps(outcome.error) if outcome.error else None for outcome in outcomes]
     steps = [outcome.step.pk for outcome in outcomes]
     operations = list({outcome.step.operation_id for outcome in outcomes})
-    locked = Operation.objects.raw(_WRITE_STEPS, [now, steps, statuses, data, failures, operations])
+    locked = sql.instances(Operation, _WRITE_STEPS, [now, steps, statuses, data, failures, operations])
     return {operation.pk: operation for operation in locked}
 
 
