@@ -59,6 +59,8 @@ class Settings:
 
     send_buffer_bytes: int = 1024 * 1024
     """What a client that reads too slowly may have waiting before it is closed with 4101."""
+    kernel_buffer_bytes: int = 128 * 1024
+    """What may wait unsent in the kernel for one client before the service keeps the rest itself."""
     frame_bytes: int = 32 * 1024
     """The longest frame a client may send."""
     connections_per_user: int = 64

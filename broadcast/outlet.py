@@ -239,7 +239,7 @@ class Outlet:
             key = self._number = self._number + 1
         elif (replaced := self._waiting.pop(key, None)) is not None:
             self._waiting_bytes -= len(replaced)
-            self._turn.lines.superseded += 1
+            self._turn.lines.on_superseded()
         self._waiting[key] = frame
         self._waiting_bytes += len(frame)
         if self._waiting_bytes > self._capacity_bytes:

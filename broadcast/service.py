@@ -311,6 +311,7 @@ class Service:
         self.metrics.measure(self.metrics.listeners, self.hub.listener_count)
         self.metrics.measure(self.metrics.topics, lambda: len(self.hub.topics()))
         self.metrics.measure(self.metrics.laggards, lambda: self.turn.lines.laggards)
+        self.turn.lines.on_superseded = self.metrics.dropped.labels("superseded").inc
         self.metrics.send_loop.labels(self.turn.loop.name).set(1)
         self.metrics.measure_lag(lambda: len(self._behind()), lambda: sum(self._behind()))
 

@@ -1,6 +1,7 @@
 """Lines: the numbers by which audiences know their clients, and the sockets behind them."""
 
 from array import array
+from collections.abc import Callable
 from typing import Final
 
 CLOSED: Final = -1
@@ -15,13 +16,14 @@ class Lines:
     store in here, keeps bytes from a connection in whatever audience it still is; its descriptor may be another
     connection's by then. A number may be given out again only when no audience can hold it any more.
 
-    ``laggards``: clients that wait for their buffers to empty. ``superseded``: progress that newer progress replaced.
+    ``laggards``: clients that wait for their buffers to empty. ``on_superseded`` is told of each progress event that
+    newer progress replaced before it went out.
     """
 
     def __init__(self) -> None:
         self.sockets = array("i")
         self.laggards = 0
-        self.superseded = 0
+        self.on_superseded: Callable[[], None] = lambda: None
         self._free: list[int] = []
 
     def take(self) -> int:

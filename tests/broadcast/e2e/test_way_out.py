@@ -104,6 +104,20 @@ async def test_connections_that_come_and_go_get_the_events_of_their_topics_only(
     assert sum(heard) == 24 * 12 * 2
 
 
+async def test_the_kernel_keeps_little_for_a_client_that_does_not_read(service: Broadcast):
+    course = topics.course(uuid.uuid4())
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", service.port))
+        await asyncio.to_thread(_subscribe, deaf, ticket(str(uuid.uuid4()), [course]), course)
+        for batch in range(20):
+            events = [event(course, batch + 1, title="x" * 30_000)]
+            assert service.post(*events)[0] == 202
+        # 600 KB are more than the kernel takes, and less than the service keeps.
+        assert service.metric("coursehub_laggards") == 1
+        assert service.metric("coursehub_connections_closed_total") == 0
+
+
 async def test_a_client_that_stops_reading_is_given_up_and_the_others_hear_everything(service: Broadcast):
     course = topics.course(uuid.uuid4())
     with contextlib.ExitStack() as stack:
