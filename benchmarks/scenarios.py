@@ -114,7 +114,7 @@ def pools(bench: Bench, figures: Figures, round_: int, effort: Effort) -> None:
     """Measure CourseHub with Celery's two pools: processes, and threads in one process."""
     for name in ("worker", OTHER_POOL)[:: 1 if round_ % 2 else -1]:
         with bench.only_worker(name):
-            subject = PREFORK if name == "worker" else THREADS
+            subject = THREADS if name == "worker" else PREFORK
             with load.at_work(bench.product.alone()) as (saver,):
                 load.one_by_one(saver, effort.saves // 3)
                 figures.note_times(f"{POOLS}: {ALONE}", subject, load.one_by_one(saver, effort.saves))

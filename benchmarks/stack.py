@@ -19,7 +19,7 @@ FLOOR = {
     "floor-worker": "celery -A benchmarks.floor.worker:app worker --queues floor --concurrency 2"
     " --without-gossip --without-mingle --loglevel INFO",
 }
-OTHER_POOL = "worker-threads"
+OTHER_POOL = "worker-processes"
 
 
 @dataclass(slots=True)
@@ -87,9 +87,9 @@ def _started(data: DataDirectory, names: list[str], given: dict[str, str], folde
 def _procfile(folder: Path) -> Path:
     """Write a Procfile with the project's lines, the floor's, and the worker with the other pool."""
     commands = procfile.read()
-    threads = commands["worker"].replace(" worker ", " worker --pool threads ", 1)
+    processes = commands["worker"].replace("--pool threads", "--pool prefork", 1)
     path = folder / "Procfile"
-    lines = (commands | FLOOR | {OTHER_POOL: threads}).items()
+    lines = (commands | FLOOR | {OTHER_POOL: processes}).items()
     path.write_text("".join(f"{name}: {command}\n" for name, command in lines))
     return path
 

@@ -1,7 +1,6 @@
 # ruff: noqa: N999
 """How gunicorn serves the API: threads, since a request mostly waits for the database."""
 
-import gc
 import os
 import shutil
 import signal
@@ -47,7 +46,9 @@ def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 def post_worker_init(worker: Any) -> None:
     """On SIGTERM say "not ready" for a moment before closing, so that load balancers look elsewhere in time."""
-    _spare_the_collector()
+    from coursehub import tuning
+
+    tuning.settle()
     stop = signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: Any) -> None:  # noqa: ARG001
@@ -60,10 +61,3 @@ def post_worker_init(worker: Any) -> None:
         timer.start()
 
     signal.signal(signal.SIGTERM, drain)
-
-
-def _spare_the_collector() -> None:
-    """Keep what was loaded at the start out of every garbage collection: it stays, and going through it takes 10 ms."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)

@@ -59,13 +59,27 @@ class Bridge(Protocol):
         """
 
 
+class _InOnePacket(http.client.HTTPConnection):
+    """Sends headers and body by one write: two would wake the other side twice."""
+
+    _body: bytes = b""
+
+    def endheaders(self, message_body: Any = None, *, encode_chunked: bool = False) -> None:
+        self._body = message_body or b""
+        super().endheaders(encode_chunked=encode_chunked)
+
+    def send(self, data: Any) -> None:
+        super().send(data + self._body)
+        self._body = b""
+
+
 class HttpBridge:
     """The real bridge. Not for use by two threads at once."""
 
     def __init__(self, url: str, secret: str) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port
-        self._connection_class = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection_class = http.client.HTTPSConnection if parts.scheme == "https" else _InOnePacket
         self._path = parts.path.rstrip("/") + contract.PATH
         self._secret = secret
         self._connection: http.client.HTTPConnection | None = None
