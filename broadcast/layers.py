@@ -9,6 +9,7 @@ beacons, messages that each process sends itself: one that is missing means that
 import asyncio
 import logging
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -22,6 +23,7 @@ from broadcast.together import end, together
 log = logging.getLogger(__name__)
 
 Message = dict[str, Any]
+Outgoing = tuple[str, Message, "asyncio.Future[None]"]
 
 _CONTROL_GROUP: Final = "control"
 _BEACON: Final = "beacon"
@@ -29,6 +31,7 @@ _JOINED_AT_ONCE: Final = 500
 _SILENT_PERIODS: Final = 4
 _QUEUE_LENGTH: Final = 10_000
 _SENT_AT_ONCE: Final = 256
+_KEPT_MESSAGES: Final = 256
 _TEARDOWN_SECONDS: Final = 2
 
 
@@ -122,13 +125,20 @@ def group_of(topic: str) -> str:
 
 
 class Node:
-    """One channel layer, kept alive: rebuilt when it falls silent."""
+    """
+    One channel layer, kept alive: rebuilt when it falls silent.
+
+    What it could not send it keeps, within bounds, and sends when it has joined again: who hears the others well does
+    not know that one of them could not speak.
+    """
 
     def __init__(self, make_layer: Callable[[], ChannelLayer], handlers: Handlers, *, beacon_seconds: float) -> None:
         self._make_layer = make_layer
         self._handlers = handlers
         self._beacon_seconds = beacon_seconds
-        self._outgoing: asyncio.Queue[tuple[str, Message, asyncio.Future[None]]] = asyncio.Queue(_QUEUE_LENGTH)
+        self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_QUEUE_LENGTH)
+        self._kept: deque[tuple[str, Message]] = deque(maxlen=_KEPT_MESSAGES)
+        self._carries = asyncio.Event()
         self._membership_lock = asyncio.Lock()
         self._wanted: set[str] = set()
         self._joined: set[str] = set()
@@ -168,9 +178,17 @@ class Node:
             await asyncio.wait([opening])
 
     def publish(self, topic: str | None, message: Message) -> "asyncio.Future[None]":
-        """Queue a message to a topic's group, or to every process; the future is done when it has been tried."""
+        """
+        Queue a message to a topic's group, or to every process; the future is done when it has been tried.
+
+        While the layer is away that is at once.
+        """
         tried = asyncio.get_running_loop().create_future()
         group = _CONTROL_GROUP if topic is None else group_of(topic)
+        if not self._carries.is_set():
+            self._kept.append((group, message))
+            tried.set_result(None)
+            return tried
         try:
             self._outgoing.put_nowait((group, message, tried))
         except asyncio.QueueFull:
@@ -188,6 +206,7 @@ class Node:
             )
         finally:
             self._layer = None
+            self._set_aside()
             await _close(layer)
 
     async def _read(self, layer: ChannelLayer, channel: str) -> None:
@@ -200,16 +219,32 @@ class Node:
                 self._handlers.on_message(message)
 
     async def _write(self, layer: ChannelLayer) -> None:
+        await self._carries.wait()
+        # Not kept a second time: a message that no layer takes would keep every layer from living.
+        kept = list(self._kept)
+        self._kept.clear()
+        await _group_send_all(layer, kept)
         while True:
-            waiting = [await self._outgoing.get()]
-            while not self._outgoing.empty() and len(waiting) < _SENT_AT_ONCE:
-                waiting.append(self._outgoing.get_nowait())
-            try:
-                await _group_send_all(layer, [(group, message) for group, message, _ in waiting])
-            finally:
-                for _, _, tried in waiting:
-                    if not tried.done():
-                        tried.set_result(None)
+            await self._send_waiting(layer, await self._outgoing.get())
+
+    async def _send_waiting(self, layer: ChannelLayer, first: Outgoing) -> None:
+        waiting = [first]
+        while not self._outgoing.empty() and len(waiting) < _SENT_AT_ONCE:
+            waiting.append(self._outgoing.get_nowait())
+        messages = [(group, message) for group, message, _ in waiting]
+        try:
+            await _group_send_all(layer, messages)
+        except BaseException:
+            self._kept.extend(messages)
+            raise
+        finally:
+            _tell_tried(waiting)
+
+    def _set_aside(self) -> None:
+        self._carries.clear()
+        waiting = [self._outgoing.get_nowait() for _ in range(self._outgoing.qsize())]
+        self._kept.extend((group, message) for group, message, _ in waiting)
+        _tell_tried(waiting)
 
     async def _beat(self, layer: ChannelLayer) -> None:
         sending = asyncio.create_task(self._send_beacon(layer))
@@ -246,6 +281,7 @@ class Node:
             await _group_add_all(layer, topics, self._channel)
             self._joined.update(topics)
         self._has_joined = True
+        self._carries.set()
         await asyncio.Event().wait()
 
     def _note(self, topic: str) -> None:
@@ -281,6 +317,12 @@ class Node:
             # Built anew, the layer joins whatever is wanted; until then heartbeats heal.
             log.warning("Channel layer memberships failed", extra={"topics": len(topics)}, exc_info=True)
             self._broken = True
+
+
+def _tell_tried(outgoing: Sequence[Outgoing]) -> None:
+    for _, _, tried in outgoing:
+        if not tried.done():
+            tried.set_result(None)
 
 
 async def _group_add_all(layer: ChannelLayer, topics: Sequence[str], channel: str) -> None:

@@ -136,6 +136,57 @@ async def test_a_layer_that_fails_is_built_anew_joins_again_and_tells_of_the_los
     await station.wait_until(lambda: {"type": "events", "n": 2} in station.messages)
 
 
+async def test_what_could_not_be_sent_is_sent_when_the_layer_is_back(start):
+    """Others need not notice that one of them could not speak, and would hear of it by their next heartbeat only."""
+    there, broken = Network(), Network()
+    hearing = await start(there.layer)
+    await join(hearing, TOPIC)
+    layers = iter([broken.layer()])
+    station = await start(lambda: next(layers, None) or there.layer())
+    broken.down = True
+    await station.node.publish(TOPIC, {"type": "events", "n": 1})
+    tried = station.node.publish(TOPIC, {"type": "events", "n": 2})
+    await hearing.wait_for(2)
+    assert tried.done()
+    assert [message["n"] for message in hearing.messages] == [1, 2]
+    assert hearing.losses == []
+
+
+async def test_while_a_layer_is_away_nobody_waits_and_the_newest_is_kept(start):
+    network = Network()
+    station = await start(network.layer)
+    await join(station, TOPIC)
+    network.down = True
+    await station.node.publish(TOPIC, {"type": "events", "n": 0})
+    await station.wait_until(lambda: not station.node._carries.is_set())
+    tried = [station.node.publish(TOPIC, {"type": "events", "n": n}) for n in range(1, 1001)]
+    assert all(each.done() for each in tried)
+    network.down = False
+    await station.wait_until(lambda: {"type": "events", "n": 1000} in station.messages)
+    assert [message["n"] for message in station.messages] == list(range(1001 - 256, 1001))
+
+
+async def test_a_message_that_no_layer_takes_is_given_up_at_the_second_try(start):
+    network = Network()
+    station = await start(network.layer)
+    await join(station, TOPIC)
+    carry, refused = network.group_send, []
+
+    def refuse_one(group: str, message: Message) -> None:
+        if message.get("n") == 1:
+            refused.append(message)
+            raise ValueError("not this one")
+        carry(group, message)
+
+    network.group_send = refuse_one
+    station.node.publish(TOPIC, {"type": "events", "n": 1})
+    await station.wait_until(lambda: len(refused) == 2)
+    station.node.publish(TOPIC, {"type": "events", "n": 2})
+    await station.wait_for(1)
+    assert station.messages == [{"type": "events", "n": 2}]
+    assert len(refused) == 2
+
+
 async def test_a_layer_that_falls_silent_is_built_anew(start):
     network = Network()
     station = await start(network.layer)

@@ -96,6 +96,14 @@ class Broadcast:
             lines = response.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.partition(" ")[0].partition("{")[0] == name)
 
+    def wait_for_metric(self, name: str, least: float, *, seconds: float = 15) -> None:
+        """Wait until a metric has reached a value."""
+        deadline = time.monotonic() + seconds
+        while self.metric(name) < least:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} did not reach {least}; log:\n{self.log_path.read_text()[-4000:]}")
+            time.sleep(0.02)
+
     def log_lines(self) -> list[dict[str, Any]]:
         """Read what was logged so far."""
         return [json.loads(line) for line in self.log_path.read_text().splitlines() if line.startswith("{")]
