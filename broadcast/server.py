@@ -22,11 +22,11 @@ from twisted.logger import (
 from broadcast.addresses import Origins
 from broadcast.application import make_application
 from broadcast.config import Settings
-from broadcast.consumers import OUTLET
 from broadcast.limits import Pace, Turnstile
 from broadcast.protocols import RequestFactory, SocketFactory
 from broadcast.publish import Answer, unavailable
 from broadcast.service import Service
+from broadcast.shell import OUTLET
 from broadcast.web import encode, too_many
 
 log = logging.getLogger(__name__)

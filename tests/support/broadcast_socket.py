@@ -5,9 +5,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from broadcast.consumers import OUTLET, EventConsumer
+from broadcast.consumers import EventConsumer
 from broadcast.outlet import Outlet
 from broadcast.service import Service
+from broadcast.shell import OUTLET
 from tests.support.broadcast_fakes import FakeTransport
 
 Frame = dict[str, Any]

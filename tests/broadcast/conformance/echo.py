@@ -13,11 +13,11 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter
 
 from broadcast.config import Settings
-from broadcast.consumers import OUTLET
 from broadcast.outlet import Outlet
 from broadcast.parcel import binary_frame, text_frame
 from broadcast.server import BroadcastServer
 from broadcast.service import Service
+from broadcast.shell import OUTLET
 from broadcast.web import WebApplication
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
