@@ -1,13 +1,14 @@
 """Running the steps of a course's lane."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from apps.core.errors import Gone
 from apps.courses import outline as rules
-from apps.courses import presence, store
+from apps.courses import presence, sources, store
 from apps.courses.models import Course, Video
 from apps.courses.outline import Change, Outline, Result
 from apps.courses.presence import Going
@@ -31,7 +32,7 @@ class CourseLane:
         course_id = UUID(topics.parse(lane).id)
         changes = [_change(step) for step in steps]
         before = store.load(course_id, store.needs_of(changes))
-        changes = _without_ended(steps, changes)
+        changes = _with_facts_of_uploads(steps, changes)
         after = before.copy()
         results = rules.apply_all(after, changes, now)
         store.save(before, after)
@@ -47,13 +48,25 @@ def _change(step: Step) -> Change:
     return Change(step.action, str(actor.pk) if actor.is_active else DISABLED, step.payload, step.atomic_group)
 
 
-def _without_ended(steps: Sequence[Step], changes: list[Change]) -> list[Change]:
-    """Mark those uploads that ended before their step's turn came; the others are locked from here on."""
-    ended = uploads.ended_before([step for step in steps if step.action == rules.UPLOAD])
+def _with_facts_of_uploads(steps: Sequence[Step], changes: list[Change]) -> list[Change]:
+    """
+    Mark those uploads that ended before their step's turn came, and those to videos that have their file elsewhere.
+
+    The others are locked from here on.
+    """
+    asked = [step for step in steps if step.action == rules.UPLOAD]
+    if not asked:
+        return changes
+    ended, taken = uploads.ended_before(asked), sources.of_videos({UUID(step.payload["videoId"]) for step in asked})
     return [
-        replace(change, payload={**change.payload, "uploadEnded": True}) if step.pk in ended else change
+        replace(change, payload=_upload_facts(step, ended, taken)) if step.action == rules.UPLOAD else change
         for step, change in zip(steps, changes, strict=True)
     ]
+
+
+def _upload_facts(step: Step, ended: set[int], taken: Collection[UUID]) -> dict[str, Any]:
+    facts = {"uploadEnded": step.pk in ended, "hasFileFromElsewhere": UUID(step.payload["videoId"]) in taken}
+    return {**step.payload, **facts}
 
 
 def _begin_uploads(done: Sequence[tuple[Step, Result]], now: datetime) -> None:

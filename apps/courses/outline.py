@@ -21,6 +21,7 @@ from broadcast.contracts import events
 
 OWNER, EDITOR, VIEWER = "owner", "editor", "viewer"
 EMPTY, UPLOADING = "empty", "uploading"
+FROM_ELSEWHERE = "This video has its file from a library. Unlink that first."
 UPLOAD = "video.upload"
 
 
@@ -351,6 +352,8 @@ def _upload_video(outline: Outline, change: Change, now: datetime) -> Result:
     """Begin an upload: into a new video, or (also when a failed upload is tried again) one that is there."""
     if change.payload.get("uploadEnded"):
         raise Gone("The upload has ended before it could begin.")
+    if change.payload.get("hasFileFromElsewhere"):
+        raise Conflict(FROM_ELSEWHERE)
     if change.payload["videoId"] not in outline.videos and change.payload["creates"]:
         return _create_video(outline, change, now)
     video = _video(outline, change.payload["videoId"])

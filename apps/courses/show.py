@@ -6,8 +6,10 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from apps.core import clock
-from apps.courses.models import Chapter, Course, Membership, Video
+from apps.courses import sources
+from apps.courses.models import Chapter, Course, Membership, Video, VideoStatus
 from apps.outbox import selectors as outbox
+from apps.uploads.models import StoredFile
 from apps.uploads.show import final_data
 from broadcast.contracts import topics
 
@@ -46,8 +48,9 @@ def chapter(chapter: Chapter) -> dict[str, Any]:
     }
 
 
-def video(video: Video) -> dict[str, Any]:
-    """Render a video."""
+def video(video: Video, taken: StoredFile | None) -> dict[str, Any]:
+    """Render a video; ``taken``: the file that it has from elsewhere (`apps.courses.sources`)."""
+    file = taken or video.file
     return {
         "id": str(video.pk),
         "courseId": str(video.course_id),
@@ -55,8 +58,8 @@ def video(video: Video) -> dict[str, Any]:
         "title": video.title,
         "filename": video.filename,
         "position": video.position,
-        "status": video.status,
-        "file": final_data(video.file) if video.file else None,
+        "status": VideoStatus.COMPLETE if taken else video.status,
+        "file": final_data(file) if file else None,
         "version": video.version,
         "createdAt": clock.to_rfc3339(video.created_at),
         "updatedAt": clock.to_rfc3339(video.updated_at),
@@ -83,8 +86,9 @@ def outline(membership_id: UUID) -> dict[str, Any]:
     chapters = {
         row.pk: chapter(row) | {"videos": []} for row in Chapter.objects.filter(course=course_id).order_by("position")
     }
+    taken = sources.of_course(course_id)
     for row in Video.objects.filter(course=course_id).select_related("file").order_by("chapter", "position"):
-        chapters[row.chapter_id]["videos"].append(video(row))
+        chapters[row.chapter_id]["videos"].append(video(row, taken.get(row.pk)))
     topic = topics.course(course_id)
     return {
         "course": course(membership),

@@ -10,8 +10,9 @@ from django.conf import settings
 from apps.accounts.models import User
 from apps.core import errors, ids
 from apps.core.schemas import parse
-from apps.courses import access, outline, plans, schemas
+from apps.courses import access, outline, plans, schemas, sources
 from apps.courses.models import Course, Video, VideoStatus
+from apps.operations import selectors as operations
 from apps.operations import submit
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
@@ -20,7 +21,7 @@ from apps.outbox.emit import Draft
 from apps.uploads import names, purges, show
 from apps.uploads.models import StoredFile, Upload
 from apps.uploads.targets import Planned, Wanted
-from broadcast.contracts import events
+from broadcast.contracts import events, topics
 
 
 class VideoTarget:
@@ -30,6 +31,7 @@ class VideoTarget:
     action = outline.UPLOAD
     id_name = "videoId"
     progress_event = events.UPLOAD_PROGRESS
+    body = schemas.UploadTarget
 
     def allowed(self) -> frozenset[str]:
         return frozenset(settings.VIDEO_CATEGORIES)
@@ -46,6 +48,8 @@ class VideoTarget:
             if chapter_id
             else access.changeable_video(user, id_, self.action)
         )
+        if sources.of_videos([id_]) and not any(map(operations.has_pending, (found.lane, topics.user(user.pk)))):
+            raise errors.Conflict(outline.FROM_ELSEWHERE)
         place = {"chapterId": str(chapter_id), **_position(body)} if chapter_id else {}
         named = {"videoId": str(id_), **({"tempId": body.temp_id} if body.temp_id else {})}
         title = body.title or names.stem(wanted.filename)

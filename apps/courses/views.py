@@ -11,7 +11,7 @@ from apps.accounts.authentication import user_of
 from apps.core import documentation, errors
 from apps.core.api import ApiView, answer
 from apps.core.pagination import Page, paginate
-from apps.courses import access, plans, saves, schemas, show
+from apps.courses import access, plans, saves, schemas, show, sources
 from apps.courses.models import Membership
 from apps.operations.api import MutationView, mutation
 from apps.operations.schemas import Mutation
@@ -165,7 +165,8 @@ class VideoView(MutationView):
     @documentation.answers(schemas.VideoData, can_fail=(404,))
     def get(self, request: Request, video_id: UUID) -> JsonResponse:
         """Read a video."""
-        return answer(show.video(access.readable_video(user_of(request), video_id)))
+        video = access.readable_video(user_of(request), video_id)
+        return answer(show.video(video, sources.of_videos([video_id]).get(video_id)))
 
     @mutation(schemas.VideoIdData, body=schemas.UpdateVideo, can_fail=(403, 404, 410))
     def patch(self, request: Request, video_id: UUID) -> JsonResponse:
@@ -187,9 +188,10 @@ class PlaybackView(ApiView):
     def get(self, request: Request, video_id: UUID) -> JsonResponse:
         """Get a URL from which the video can be played, for at least as long as it lasts."""
         video = access.readable_video(user_of(request), video_id)
-        if video.file is None:
+        file = sources.of_videos([video_id]).get(video_id) or video.file
+        if file is None:
             raise errors.Conflict("This video has no file yet.", status=video.status)
-        return answer(playback.of(video.file))
+        return answer(playback.of(file))
 
 
 class MoveView(MutationView):

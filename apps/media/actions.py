@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from apps.core.errors import CourseHubError
-from apps.media import bulk, rules, selectors, store
+from apps.media import bulk, dependencies, rules, selectors, sources, store
 from apps.media.errors import BLOCKERS_MAX, InUse
 from apps.media.library import Change, Result
 from apps.media.models import HistoryEntry
@@ -29,6 +29,7 @@ class MediaLane:
         return True
 
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+        dependencies.check_ready(steps)
         owner_id = topics.parse(lane).id
         changes = [_change(step) for step in steps]
         before = store.load(owner_id, store.needs_of(changes))
@@ -39,7 +40,8 @@ class MediaLane:
         store.save(before, after)
         done = list(zip(steps, results, strict=True))
         store.record([entry for step, result in done for entry in _entries(owner_id, step, result, now)])
-        outcomes = [_outcome(owner_id, step, result) for step, result in done]
+        told = _tell_of_videos(done, now)
+        outcomes = [_outcome(owner_id, step, result, told.get(step.pk, ())) for step, result in done]
         _begin_uploads(done, now)
         bulk.tell_progress(outcomes)
         return outcomes
@@ -68,6 +70,15 @@ def _begin_uploads(done: Sequence[tuple[Step, Result]], now: datetime) -> None:
         uploads.never_begun(failed, now)
 
 
+def _tell_of_videos(done: Sequence[tuple[Step, Result]], now: datetime) -> dict[int, list[Draft]]:
+    """Tell which files videos have now, each once, with the last step that changed it."""
+    last = {UUID(id_): step for step, result in done for id_ in result.fed}
+    told: dict[int, list[Draft]] = {}
+    for id_, draft in sources.tell({id_: step.operation.key for id_, step in last.items()}, now):
+        told.setdefault(last[id_].pk, []).append(draft)
+    return told
+
+
 def _entries(owner_id: str, step: Step, result: Result, now: datetime) -> list[HistoryEntry]:
     return [
         store.entry(
@@ -84,13 +95,13 @@ def _entries(owner_id: str, step: Step, result: Result, now: datetime) -> list[H
     ]
 
 
-def _outcome(owner_id: str, step: Step, result: Result) -> Outcome:
+def _outcome(owner_id: str, step: Step, result: Result, told: Sequence[Draft]) -> Outcome:
     if result.error:
         return Outcome(step, step.topic, error=_explained(owner_id, result.error).as_dict())
     drafts = [
         Draft(event.type, topic, step.operation.key, event.data) for event in result.events for topic in event.topics
     ]
-    return Outcome(step, step.topic, data=result.data, drafts=drafts, open=result.is_open)
+    return Outcome(step, step.topic, data=result.data, drafts=[*drafts, *told], open=result.is_open)
 
 
 def _explained(owner_id: str, error: CourseHubError) -> CourseHubError:

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from apps.accounts.models import User
 from apps.core import ids, sql
+from apps.courses.plans import resolve
 from apps.media import access, plans, schemas
 from apps.media.models import Media, MediaLink
 from apps.operations import selectors as operations
@@ -59,8 +60,9 @@ def purge(user: User, body: schemas.BulkFiles, identity: Identity) -> Plan:
 
 def link(user: User, body: schemas.BulkLink, identity: Identity) -> Plan:
     """Plan the use of files at one target."""
-    course_id = access.linkable_target(user, body.target_type, body.target_id)
-    target = {"targetType": body.target_type, "targetId": str(body.target_id), "courseId": str(course_id)}
+    target_id = resolve(user, identity, body.target_id)
+    course_id = access.linkable_target(user, body.target_type, target_id)
+    target = {"targetType": body.target_type, "targetId": str(target_id), "courseId": str(course_id)}
     new = [ids.new_id() for _ in body.media_ids]
     named = [{"mediaId": str(id_), "linkId": str(link_id)} for id_, link_id in zip(body.media_ids, new, strict=True)]
     return _plan("link", user, identity, [{**target, "role": body.role} for _ in named], named, new)

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from apps.core.errors import CourseHubError
 
-SINGLE_ROLES = {"source": "video", "thumbnail": "image"}
+SOURCE = "source"
+"""The role in which a file is a video's own: it decides the video's file, status and playback."""
+SINGLE_ROLES = {SOURCE: "video", "thumbnail": "image"}
 """Roles in which a target has one file at most, and the category that the file must have."""
 
 
@@ -70,6 +72,11 @@ class LinkRow:
         """Where it is."""
         return Place(self.target, self.role)
 
+    @property
+    def is_source(self) -> bool:
+        """Whether its target, a video, has its file by it."""
+        return self.role == SOURCE
+
 
 @dataclass(frozen=True, slots=True)
 class CourseRow:
@@ -91,7 +98,7 @@ class Library:
 
     ``removed`` has the links that each file's deletion took away. ``homes`` maps every target that is there to its
     course; ``last`` to its greatest position. ``handed`` are links that wait for their course's return instead;
-    ``unborn`` are ids whose creation failed.
+    ``unborn`` are ids whose creation failed; ``uploading`` are videos that a file is being uploaded to.
     """
 
     owner_id: str
@@ -104,6 +111,7 @@ class Library:
     last: dict[Target, int] = field(default_factory=dict)
     handed: dict[str, LinkRow] = field(default_factory=dict)
     unborn: set[str] = field(default_factory=set)
+    uploading: set[str] = field(default_factory=set)
 
     def copy(self) -> "Library":
         """Copy it so that changing one leaves the other alone. Rows are immutable and shared."""
@@ -160,10 +168,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one change led to; ``is_open``: it has only begun."""
+    """What one change led to; ``is_open``: it has only begun. ``fed`` are videos that have another file by it."""
 
     data: Mapping[str, Any] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
     history: tuple[Entry, ...] = ()
     error: CourseHubError | None = None
     is_open: bool = False
+    fed: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from apps.accounts.models import User
 from apps.core import errors, ids
+from apps.courses.plans import resolve
 from apps.media import access, schemas, selectors
 from apps.media import links as link_table
 from apps.media.access import Found
@@ -18,7 +19,7 @@ from apps.media.errors import BLOCKERS_MAX, InUse
 from apps.media.library import SINGLE_ROLES
 from apps.media.models import Media, MediaLink, MediaVersion
 from apps.media.rules import check_fits_role
-from apps.operations.submit import NewStep, Plan
+from apps.operations.submit import Identity, NewStep, Plan
 from broadcast.contracts import topics
 
 
@@ -94,23 +95,24 @@ def purge(user: User, media_id: UUID) -> Plan:
     return single("media.purge", found.lane, {"known": True}, _id(media_id))
 
 
-def link(user: User, media_id: UUID, body: schemas.CreateLink) -> Plan:
-    """Plan a new use of a file."""
-    course_id = access.linkable_target(user, body.target_type, body.target_id)
+def link(user: User, media: str, body: schemas.CreateLink, identity: Identity) -> Plan:
+    """Plan a new use of a file. What the same operation creates may be named by its tempId."""
+    media_id, target_id = resolve(user, identity, media), resolve(user, identity, body.target_id)
+    course_id = access.linkable_target(user, body.target_type, target_id)
     found = access.changeable(user, media_id)
     if found.row and found.is_settled:
         check_fits_role(body.role, body.target_type, found.row.category)
-        _check_free(found.row, body)
+        _check_free(found.row, body.target_type, target_id, body.role)
     link_id = ids.new_id()
-    target = {"targetType": body.target_type, "targetId": str(body.target_id), "courseId": str(course_id)}
+    target = {"targetType": body.target_type, "targetId": str(target_id), "courseId": str(course_id)}
     position = {} if body.position is None else {"position": body.position}
     subject = {**_id(media_id), "linkId": str(link_id)}
     return single("media.link", found.lane, {**target, "role": body.role, **position}, subject, creates=link_id)
 
 
-def _check_free(row: Media, body: schemas.CreateLink) -> None:
-    at = MediaLink.objects.filter(**{body.target_type: body.target_id}, role=body.role)
-    taken = at.first() if body.role in SINGLE_ROLES else at.filter(media=row).first()
+def _check_free(row: Media, target_type: str, target_id: UUID, role: str) -> None:
+    at = MediaLink.objects.filter(**{target_type: target_id}, role=role)
+    taken = at.first() if role in SINGLE_ROLES else at.filter(media=row).first()
     if taken:
         raise errors.Conflict("This place is taken.", linkId=str(taken.pk), mediaId=str(taken.media_id))
 

@@ -14,6 +14,7 @@ from apps.core.errors import Conflict, CourseHubError, Gone, NotFound, Permissio
 from apps.media.errors import InTrash, InUse
 from apps.media.library import (
     SINGLE_ROLES,
+    SOURCE,
     Change,
     Entry,
     Event,
@@ -71,7 +72,8 @@ def _revert(library: Library, change: Change, now: datetime, kept: timedelta) ->
         "contentType": facts.content_type,
         "size": facts.size,
     }
-    return _changed(library, file, as_before, now, told, _entry(file, change, was=file.number, number=number))
+    result = _changed(library, file, as_before, now, told, _entry(file, change, was=file.number, number=number))
+    return replace(result, fed=fed_by(library.links_of(file.id)))
 
 
 def _changed(
@@ -101,7 +103,12 @@ def _delete(library: Library, change: Change, now: datetime, kept: timedelta) ->
     # The deletion stands for its links, except to those who look at the courses that they were in.
     unlinked = [Event(events.MEDIA_UNLINKED, _shown(link), (topics.course(link.home_id),)) for link in links]
     entry = _entry(file, change, force=bool(change.payload.get("force")), links=[_where(link) for link in links])
-    return Result(data, (told, *unlinked), (entry,))
+    return Result(data, (told, *unlinked), (entry,), fed=fed_by(links))
+
+
+def fed_by(links: Iterable[LinkRow]) -> tuple[str, ...]:
+    """List the videos that have their file by one of these links."""
+    return tuple(link.target.id for link in links if link.is_source)
 
 
 def topic_time(moment: datetime) -> int:
@@ -122,7 +129,7 @@ def _restore(library: Library, change: Change, now: datetime, kept: timedelta) -
     data = {"mediaId": file.id, "links": links, "version": file.version}
     shown = [Event(events.MEDIA_LINKED, _linked(file, link), (topics.course(link.home_id),)) for link in back]
     told = Event(events.MEDIA_RESTORED, data, _own(library))
-    return Result(data, (told, *shown), (_entry(file, change, links=links),))
+    return Result(data, (told, *shown), (_entry(file, change, links=links),), fed=fed_by(back))
 
 
 def _wanted(removed: dict[str, LinkRow], asked: Any) -> list[LinkRow]:
@@ -144,7 +151,7 @@ def _put_back(library: Library, link: LinkRow) -> str:
     if course.is_deleted:
         library.handed[link.id] = link
         return TARGET_GONE
-    if library.taken(link.place, link.media_id):
+    if library.taken(link.place, link.media_id) or (link.is_source and link.target.id in library.uploading):
         return CONFLICT
     library.links[link.id] = link
     return RESTORED
@@ -178,9 +185,7 @@ def _link(library: Library, change: Change, now: datetime, kept: timedelta) -> R
     _check_target(library, change, target)
     place = Place(target, change.payload["role"])
     check_fits_role(place.role, target.type, file.category)
-    taken = library.taken(place, file.id)
-    if taken:
-        raise Conflict("This place is taken.", linkId=taken.id, mediaId=taken.media_id)
+    check_free(library, place, file)
     position = change.payload.get("position")
     position = library.last.get(target, -1) + 1 if position is None else position
     id_, home = change.payload["linkId"], library.homes[target]
@@ -189,7 +194,19 @@ def _link(library: Library, change: Change, now: datetime, kept: timedelta) -> R
     library.last[target] = max(library.last.get(target, -1), position)
     told = _to_both(library, events.MEDIA_LINKED, _linked(file, link), home, _count(library, file, 1))
     data = {"mediaId": file.id, "linkId": id_, "position": position}
-    return Result(data, told, (_entry(file, change, **_where(link), position=position),))
+    return Result(data, told, (_entry(file, change, **_where(link), position=position),), fed=fed_by([link]))
+
+
+def check_free(library: Library, place: Place, file: FileRow) -> None:
+    """Refuse a place that is taken, or that an upload is on its way to."""
+    taken = library.taken(place, file.id)
+    if taken:
+        raise Conflict("This place is taken.", linkId=taken.id, mediaId=taken.media_id)
+    if place.role == SOURCE and place.target.id in library.uploading:
+        raise Conflict(BEING_UPLOADED)
+
+
+BEING_UPLOADED = "A file is being uploaded to this video."
 
 
 def _check_target(library: Library, change: Change, target: Target) -> None:
@@ -206,7 +223,7 @@ def _check_target(library: Library, change: Change, target: Target) -> None:
 
 def check_fits_role(role: str, target_type: str, category: str) -> None:
     """Refuse a role that this target does not know, or that wants another kind of file."""
-    if role == "source" and target_type != "video":
+    if role == SOURCE and target_type != "video":
         raise Conflict("Only a video has a source.")
     if SINGLE_ROLES.get(role, category) != category:
         raise Conflict(f"A {role} must be a file of the category {SINGLE_ROLES[role]}.")
@@ -227,7 +244,8 @@ def _unlink(library: Library, change: Change, now: datetime, kept: timedelta) ->
     del library.links[link.id]
     told = _to_both(library, events.MEDIA_UNLINKED, _shown(link), link.home_id, _count(library, file, -1))
     ids = {"mediaId": file.id, "linkId": link.id}
-    return Result(ids, told, (_entry(file, change, **_where(link), position=link.position),))
+    entry = _entry(file, change, **_where(link), position=link.position)
+    return Result(ids, told, (entry,), fed=fed_by([link]))
 
 
 def _check_unlinker(library: Library, change: Change) -> None:

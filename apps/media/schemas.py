@@ -7,8 +7,9 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic_core import PydanticCustomError
 
 from apps.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, Page
-from apps.core.schemas import Body, Id, Key, Position, TempId, Text, Title, Version
+from apps.core.schemas import Body, Filename, Id, Key, Position, Reference, TempId, Text, Title, Version
 from apps.operations.schemas import Mutation
+from apps.uploads.schemas import Sha256, Size
 
 BULK_MAX = 10_000
 
@@ -135,10 +136,10 @@ class RestoreMedia(Mutation):
 
 
 class CreateLink(Mutation):
-    """A new use of a file."""
+    """A new use of a file; a tempId may stand for a target that the same operation creates."""
 
     target_type: TargetType
-    target_id: Id
+    target_id: Reference
     role: Role = "attachment"
     position: Position | None = None
 
@@ -166,7 +167,7 @@ class BulkLink(BulkFiles):
     """Where the files are to be used."""
 
     target_type: TargetType
-    target_id: Id
+    target_id: Reference
     role: Role = "attachment"
 
 
@@ -185,6 +186,16 @@ class UploadTarget(Body):
     name: Title | None = None
 
 
+class ReplaceMedia(Mutation):
+    """A new version of a file, to be uploaded: by tus, or in parts straight to storage."""
+
+    filename: Filename = ""
+    type: Text = ""
+    size: Size
+    checksum: Sha256 | None = None
+    protocol: Literal["tus", "s3"] = "tus"
+
+
 # Answers
 
 
@@ -198,6 +209,13 @@ class LinkIdData(MediaIdData):
     """The link concerned."""
 
     link_id: Id
+
+
+class ReplaceData(MediaIdData):
+    """The upload that the bytes go to, and its URL."""
+
+    upload_id: Id
+    url: str
 
 
 class BulkData(Body):

@@ -5,7 +5,7 @@ Locks are taken in one order everywhere: courses by id, then files by id. A link
 locked, and only comes with its course locked; so what is read here after the locks stays as it is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ from django.db import transaction
 from apps.core import ids, sql
 from apps.media import links as link_table
 from apps.media import purging
-from apps.media.library import SINGLE_ROLES, Change, CourseRow, FileRow, Library, LinkRow, Target, VersionRow
+from apps.media.library import SINGLE_ROLES, SOURCE, Change, CourseRow, FileRow, Library, LinkRow, Target, VersionRow
 from apps.media.models import Deletion, HistoryEntry
 from apps.operations import selectors as operations
 
@@ -74,6 +74,7 @@ def load(owner_id: str, needs: Needs) -> Library:
     library.links = {link.id: link for link in _load_links(needs, targets)}
     library.versions = _load_versions(needs.in_single_roles)
     library.unborn = _unborn(library, needs)
+    library.uploading = {str(id_) for (id_,) in sql.rows(_UPLOADING, [[UUID(t.id) for t in targets]])}
     return library
 
 
@@ -84,22 +85,50 @@ def _lock(library: Library, needs: Needs) -> tuple[list[LinkRow], list[LinkRow]]
 
     Into which courses these lead may change until the files are locked: then it is done again with those as well.
     """
-    homes = needs.courses | _homes(needs)
-    while True:
-        before = transaction.savepoint()
+
+    def take(homes: set[str]) -> None:
         library.courses = _lock_courses(homes, needs.users | {library.owner_id})
         library.files = _lock_files(library.owner_id, needs.files)
-        found = _homes(needs)
+
+    _lock_until_settled(needs.courses | _homes(needs), take, lambda: _homes(needs))
+    return link_table.removed_with(needs.restored), link_table.of_files(needs.restored)
+
+
+def _lock_until_settled(homes: set[str], take: Callable[[set[str]], None], find: Callable[[], set[str]]) -> None:
+    """Take locks on courses and what follows them, until these are all the courses that `find` names behind them."""
+    while True:
+        before = transaction.savepoint()
+        take(homes)
+        found = find()
         if found <= homes:
             transaction.savepoint_commit(before)
-            return link_table.removed_with(needs.restored), link_table.of_files(needs.restored)
+            return
         transaction.savepoint_rollback(before)
-        homes |= found
+        homes = homes | found
+
+
+def lock(files: set[str]) -> None:
+    """Lock files, and before them the courses in which they are videos' sources."""
+
+    def take(homes: set[str]) -> None:
+        _lock_courses(homes, set())
+        sql.rows("SELECT id FROM media_media WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [_ids(files)])
+
+    _lock_until_settled(_fed_homes(files), take, lambda: _fed_homes(files))
+
+
+def _fed_homes(files: set[str]) -> set[str]:
+    return {link.home_id for link in link_table.of_files(files, only_roles=(SOURCE,))}
 
 
 def _homes(needs: Needs) -> set[str]:
+    """
+    Name the courses of links that may come, or that decide what file a video has.
+
+    A link that only goes does so without its course: whoever deletes a file must not have to wait for all of them.
+    """
     links = (*link_table.removed_with(needs.restored), *link_table.of_files(needs.restored))
-    return {link.home_id for link in links}
+    return {link.home_id for link in links} | _fed_homes(needs.linked | needs.in_single_roles)
 
 
 def _lock_courses(wanted: set[str], users: set[str]) -> dict[str, CourseRow]:
@@ -224,6 +253,7 @@ _LOCK_FILES = """
         deleted_at, purge_at
     FROM media_media WHERE owner_id = %s AND id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
+_UPLOADING = "SELECT id FROM courses_video WHERE id = ANY(%s) AND status = 'uploading'"
 _LOAD_VERSIONS = """
     SELECT version.media_id, version.number, file.category, file.content_type, file.size
     FROM media_mediaversion version JOIN uploads_storedfile file ON file.id = version.file_id

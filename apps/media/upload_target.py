@@ -10,7 +10,7 @@ from django.db.models import F, Max
 from apps.accounts.models import User
 from apps.core import errors, ids
 from apps.core.schemas import parse
-from apps.media import access, rules, schemas, store
+from apps.media import access, rules, schemas, sources, store
 from apps.media import links as link_table
 from apps.media.library import SINGLE_ROLES
 from apps.media.models import Media, MediaVersion, Status
@@ -32,6 +32,7 @@ class MediaTarget:
     action = "media.upload"
     id_name = "mediaId"
     progress_event = events.MEDIA_UPLOAD_PROGRESS
+    body = schemas.UploadTarget
 
     def allowed(self) -> frozenset[str]:
         return frozenset(settings.MEDIA_CATEGORIES)
@@ -55,8 +56,7 @@ class MediaTarget:
         )
 
     def hold(self, uploads: Sequence[Upload]) -> None:
-        wanted = [upload.target_id for upload in uploads if upload.target_id]
-        list(Media.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("id").values_list("pk"))
+        store.lock({str(upload.target_id) for upload in uploads if upload.target_id})
 
     def completed(self, upload: Upload, step: Step, file: StoredFile, now: datetime) -> Outcome:
         media = _file(upload)
@@ -70,7 +70,8 @@ class MediaTarget:
         _record(media, upload, step, number, now)
         data = {**step.subject, "status": Status.COMPLETE, "finalData": show.final_data(file, in_event=True)}
         draft = Draft(events.MEDIA_UPLOAD_COMPLETED, upload.topic, step.operation.key, data)
-        return Outcome(step, upload.topic, data=data, drafts=[draft])
+        told = sources.tell(dict.fromkeys(sources.fed_by(media.pk), step.operation.key), now)
+        return Outcome(step, upload.topic, data=data, drafts=[draft, *(draft for _, draft in told)])
 
     def failed(self, upload: Upload, step: Step, error: errors.CourseHubError, now: datetime) -> Outcome:
         media = _file(upload)

@@ -6,13 +6,20 @@ from django.http import JsonResponse
 from rest_framework.request import Request
 
 from apps.accounts.authentication import user_of
-from apps.core import documentation
+from apps.core import documentation, errors
 from apps.core.api import ApiView, answer, json_body
 from apps.core.pagination import Page, paginate
 from apps.core.schemas import parse
+from apps.courses.plans import as_id
+from apps.courses.schemas import PlaybackData
 from apps.media import access, bulk, impact, plans, schemas, selectors, show
-from apps.operations.api import MutationView, mutation
+from apps.operations import submit
+from apps.operations.api import MutationView, accept, identity_of, mutation
 from apps.operations.schemas import Mutation
+from apps.uploads import names, playback, services
+from apps.uploads.models import Protocol
+from apps.uploads.services import Announced
+from apps.uploads.show import path as upload_path
 
 LINKS_SHOWN = 50
 
@@ -81,6 +88,40 @@ class PurgeView(MutationView):
         return self.mutate(request, Mutation, lambda *_: plans.purge(user_of(request), media_id))
 
 
+class PlaybackView(ApiView):
+    @documentation.answers(PlaybackData, can_fail=(404, 409), name="media_playback")
+    def get(self, request: Request, media_id: UUID) -> JsonResponse:
+        """Get a URL from which one's own file, or one in a course of one's, can be played for as long as it lasts."""
+        media = access.playable(user_of(request), media_id)
+        current = selectors.current_versions([media]).get(media_id)
+        if current is None:
+            raise errors.Conflict("This file has not arrived yet.", status=media.status)
+        return answer(playback.of(current.file))
+
+
+class ReplaceView(MutationView):
+    @mutation(schemas.ReplaceData, body=schemas.ReplaceMedia, can_fail=(403, 404, 410, 429))
+    def post(self, request: Request, media_id: UUID) -> JsonResponse:
+        """Open an upload that is to become a file's new version; the bytes go to its ``url``."""
+        raw = json_body(request)
+        body = parse(schemas.ReplaceMedia, raw)
+        identity, user = identity_of(request, body), user_of(request)
+        digest = submit.fingerprint(method="POST", path=request.path, body=raw, expect=identity.expect)
+        file = Announced(
+            protocol=Protocol(body.protocol),
+            filename=names.clean(body.filename),
+            declared_type=names.media_type(body.type),
+            size=body.size,
+            checksum=body.checksum or "",
+        )
+        target = {"kind": "media", "mediaId": str(media_id)}
+        accepted = services.create(user, identity, digest, file, target)
+        url = upload_path(body.protocol, accepted.data["uploadId"])
+        response = accept(submit.Accepted(accepted.operation_key, {**accepted.data, "url": url}))
+        response.headers["Location"] = url
+        return response
+
+
 class VersionsView(ApiView):
     @documentation.answers(schemas.VersionData, page=True, query=Page, can_fail=(400, 403, 404), name="media_versions")
     def get(self, request: Request, media_id: UUID) -> JsonResponse:
@@ -101,16 +142,18 @@ class RevertView(MutationView):
 
 class MediaLinksView(MutationView):
     @documentation.answers(schemas.LinkData, page=True, query=Page, can_fail=(400, 403, 404), name="links_of_media")
-    def get(self, request: Request, media_id: UUID) -> JsonResponse:
+    def get(self, request: Request, media_id: str) -> JsonResponse:
         """List where a file is used, oldest use first."""
         user = user_of(request)
-        rows = selectors.links_of(user, access.readable(user, media_id))
+        rows = selectors.links_of(user, access.readable(user, as_id(media_id)))
         return paginate(rows, self.query(Page), show=show.link, newest_first=False)
 
     @mutation(schemas.LinkIdData, body=schemas.CreateLink, can_fail=(403, 404, 410))
-    def post(self, request: Request, media_id: UUID) -> JsonResponse:
+    def post(self, request: Request, media_id: str) -> JsonResponse:
         """Link a file to a course, a chapter or a video."""
-        return self.mutate(request, schemas.CreateLink, lambda body, _: plans.link(user_of(request), media_id, body))
+        return self.mutate(
+            request, schemas.CreateLink, lambda body, named: plans.link(user_of(request), media_id, body, named)
+        )
 
 
 class LinksView(ApiView):

@@ -39,6 +39,19 @@ class Outcome:
     open: bool = False
 
 
+class Behind(Exception):
+    """
+    A handler's steps need what another lane has yet to do.
+
+    What the handler did is rolled back; that lane is run until it has done what it has now, and then the steps again.
+    No lane may wait, through others, for itself: courses wait for nobody.
+    """
+
+    def __init__(self, lane: str) -> None:
+        self.lane = lane
+        super().__init__(lane)
+
+
 class Handler(Protocol):
     """How the steps of one kind of lane are run."""
 
@@ -49,8 +62,11 @@ class Handler(Protocol):
         """
         Run the steps in order, inside the caller's transaction, and write what changed; one outcome for each.
 
-        A step that cannot be done has an outcome with an error. Whatever is raised is unexpected: the caller rolls
+        A step that cannot be done has an outcome with an error. Whatever else is raised is unexpected: the caller rolls
         back and tries the steps one by one.
+
+        Raises:
+            Behind: the steps need another lane's.
         """
 
 

@@ -34,25 +34,39 @@ def run_lane(lane: str, *, for_seconds: float | None = None) -> bool:
     return False
 
 
-def _run_batch(lane: str) -> bool:
+def _run_batch(lane: str, *, waits: bool = False) -> bool:
     """
-    Run one batch in one transaction; says whether there is more to do.
+    Run one batch in one transaction; says whether there is more to do. ``waits``: for whoever has the lane.
 
     Should it crash, it is run again with each step standing alone, so that only the culprit fails.
     """
     try:
-        ran = _run_oldest(lane, _all_at_once)
-    except (OperationalError, InterfaceError):
-        raise  # the database is away, or wants the transaction again: nothing is wrong with the steps
-    except Exception:
-        log.exception("A batch of steps crashed; running them one by one.", extra={"lane": lane})
-        ran = _run_oldest(lane, _one_by_one)
+        ran = _run_or_split(lane, waits)
+    except lanes.Behind as behind:
+        _run_batch(behind.lane, waits=True)
+        return True
     return ran and selectors.has_pending(lane)
 
 
+def _run_or_split(lane: str, waits: bool) -> bool:
+    try:
+        return _run_oldest(lane, _all_at_once, waits)
+    except _NOT_THE_STEPS_FAULT:
+        raise
+    except Exception:
+        log.exception("A batch of steps crashed; running them one by one.", extra={"lane": lane})
+        return _run_oldest(lane, _one_by_one, waits)
+
+
+_NOT_THE_STEPS_FAULT = (OperationalError, InterfaceError, lanes.Behind)
+"""The database is away, or wants the transaction again, or another lane is to be run before."""
+
+
 @transaction.atomic
-def _run_oldest(lane: str, run: "Way") -> bool:
+def _run_oldest(lane: str, run: "Way", waits: bool) -> bool:
     """Take the lane and run its oldest steps in one of two ways; False: someone else has it."""
+    if waits:
+        sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [lane])
     steps = _take_oldest(lane)
     if steps:
         _run(lane, steps, run)
@@ -143,7 +157,7 @@ def _run_unit(lane: str, unit: Sequence[Step], now: datetime) -> list[Outcome]:
             outcomes = lanes.handler_of(lane).run(lane, unit, now)
             _check_constraints()
             return outcomes
-    except (OperationalError, InterfaceError):
+    except _NOT_THE_STEPS_FAULT:
         raise
     except Exception:
         log.exception("A step crashed.")

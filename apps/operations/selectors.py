@@ -64,6 +64,12 @@ def pending_creations(lane: str, ids: Collection[UUID]) -> set[UUID]:
     return {id_ for id_ in steps.values_list("creates", flat=True) if id_}
 
 
+def lanes_creating(ids: Collection[UUID]) -> list[str]:
+    """Name the lanes in which pending steps will create any of these ids."""
+    steps = Step.objects.filter(status=StepStatus.PENDING, creates__in=ids)
+    return sorted(set(steps.values_list("lane", flat=True)))
+
+
 def failed_creations(ids: Iterable[UUID]) -> set[UUID]:
     """Return those of the ids whose creation failed."""
     failed = Step.objects.filter(creates__in=set(ids), status=StepStatus.FAILED)

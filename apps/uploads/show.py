@@ -23,6 +23,11 @@ def final_data(file: StoredFile, *, in_event: bool = False) -> dict[str, Any]:
     }
 
 
+def path(protocol: str, upload_id: object) -> str:
+    """Say where an upload's bytes go."""
+    return f"/api/v1/uploads/{protocol}/{'multipart/' if protocol == 's3' else ''}{upload_id}"
+
+
 def upload(upload: Upload) -> dict[str, Any]:
     """Render an upload."""
     return {
@@ -37,7 +42,7 @@ def upload(upload: Upload) -> dict[str, Any]:
         "bytes": upload.offset,
         "total": upload.declared_size,
         "partSize": upload.part_size,
-        "url": f"/api/v1/uploads/{upload.protocol}/{'multipart/' if upload.protocol == 's3' else ''}{upload.pk}",
+        "url": path(upload.protocol, upload.pk),
         "error": upload.error,
         "finalData": final_data(upload.file) if upload.file else None,
         "createdAt": clock.to_rfc3339(upload.created_at),

@@ -124,13 +124,18 @@ def _video_created(outline: Json, data: Json, at: str) -> None:
 def _video_updated(outline: Json, data: Json, at: str) -> None:
     video = _find(_home(outline, data["videoId"])["videos"], data["videoId"])
     video |= {**data["updates"], "title": data["newTitle"], "version": data["version"], "updatedAt": at}
+    if data["updates"].get("file"):
+        video["file"] = _file(data["updates"]["file"])
 
 
 def _upload_completed(outline: Json, data: Json, at: str) -> None:
     final = data["finalData"]
-    file = {**final, "createdAt": _rfc3339(final["createdAt"])}
     video = _find(_home(outline, data["videoId"])["videos"], data["videoId"])
-    video |= {"status": data["status"], "file": file, "filename": final["filename"], "updatedAt": at}
+    video |= {"status": data["status"], "file": _file(final), "filename": final["filename"], "updatedAt": at}
+
+
+def _file(final: Json) -> Json:
+    return {**final, "createdAt": _rfc3339(final["createdAt"])}
 
 
 def _failed(outline: Json, data: Json, at: str) -> None:
@@ -173,7 +178,7 @@ _RULES: dict[str, Callable[[Json, Json, str], None]] = {
     "upload-complete": _upload_completed,
     "operation-failed": _failed,
 }
-_TELL_NOTHING_OF_THE_OUTLINE = {"batch-operation-complete"}
+_TELL_NOTHING_OF_THE_OUTLINE = {"batch-operation-complete", "media-link-complete", "media-unlink-complete"}
 
 
 def _find(items: list[Json], id_: str) -> Json:
