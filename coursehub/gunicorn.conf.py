@@ -8,6 +8,8 @@ import tempfile
 import threading
 from typing import Any
 
+from gunicorn.http.unreader import SocketUnreader
+
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or 8000}"
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
@@ -19,6 +21,11 @@ preload_app = False
 accesslog = None  # apps.core.middleware writes one, in JSON and with ids
 control_socket_disable = True
 limit_request_line = 8190
+
+# Uploads read pieces of this size. By default gunicorn receives up to 1 MiB at once and copies all that is left of it
+# for each piece: eight times the CPU.
+SocketUnreader.max_body_chunk = 64 * 1024
+limit_request_field_size = 17 * 1024  # Upload-Metadata, with a name of whatever length
 
 _DRAIN_SECONDS = float(os.environ.get("API_DRAIN_SECONDS") or 0.5)
 

@@ -100,6 +100,7 @@ def direct(world: World, path: Path) -> Sent:
     numbers = range(1, -(-size // part_size) + 1)
     with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
         parts = list(pool.map(lambda some: _put_parts(api.again(), upload_id, path, part_size, some), _dealt(numbers)))
+    api.close()  # it may have been silent for longer than the server keeps connections
     sent = sorted((part for some in parts for part in some), key=lambda part: part["PartNumber"])
     done = api.post(f"uploads/s3/multipart/{upload_id}/complete", {"parts": sent})
     assert done.status == 202, done
