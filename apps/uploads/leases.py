@@ -3,7 +3,8 @@ Leases: who may move an upload's bytes, or complete it, right now.
 
 Taking one raises the upload's ``attempt``; whatever is written under it is written only while the row still has its
 token, so that one who lost it without noticing changes nothing. Whoever wants it *asks* the holder to let go, and
-waits a little. One thread in each process renews the leases that the process holds, and hears who asks.
+waits a little. One thread in each process renews the leases that the process holds, and hears who asks. A holder has
+a second before it lets go, so that clients who ask each other again and again get somewhere all the same.
 """
 
 import logging
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 LASTS = timedelta(seconds=10)
 RENEWED_EVERY_SECONDS = 0.5
 PATIENCE_SECONDS = 5.0
+LEAST_SECONDS = 1.0
+"""Whoever asks earlier waits; a lease that was lost is lost at once."""
 _LOOKS_AGAIN_SECONDS = 0.05
 _COARSE_EVERY_SECONDS = 5.0
 
@@ -47,6 +50,12 @@ class Lease:
     wanted: threading.Event = field(default_factory=threading.Event)
     reported: int = 0
     total: int = 0
+    taken_at: float = field(default_factory=time.monotonic)
+
+    def ask(self) -> None:
+        """Tell the holder to stop, if it has had its time; whoever asks goes on asking."""
+        if time.monotonic() - self.taken_at >= LEAST_SECONDS:
+            self.let_go()
 
     def let_go(self) -> None:
         """Tell the holder to stop."""
@@ -151,7 +160,7 @@ class Keeper:
         with self._lock:
             lease = self._leases.get(upload_id)
         if lease:
-            lease.let_go()
+            lease.ask()
 
     def _run(self) -> None:
         try:
@@ -176,8 +185,10 @@ class Keeper:
         columns = sql.columns([(lease.upload_id, lease.token, lease.reported) for lease in leases])
         asked = dict(sql.rows(_RENEW, [clock.now() + LASTS, *columns]))
         for lease in leases:
-            if asked.get(lease.upload_id, True):
+            if lease.upload_id not in asked:
                 lease.let_go()
+            elif asked[lease.upload_id]:
+                lease.ask()
         if time.monotonic() - self._coarse_at >= _COARSE_EVERY_SECONDS:
             self._coarse_at = time.monotonic()
             _note_progress(leases)

@@ -150,6 +150,9 @@ class Receiver:
             piece = self._spool.write(piece)
             if self._spool.is_full:
                 self._send_part()
+        # Not only when the next part is full: on a slow line that is a minute in which a crash would cost this one.
+        while self._flying and self._flying[0].future.done():
+            self._land()
 
     # Sending
 
@@ -160,8 +163,6 @@ class Receiver:
         number, size, body = self._next_number, self._spool.size, self._spool.give_away()
         self._next_number += 1
         self._flying.append(_Sent(number, size, _pool.submit(self._send, storage_id, number, body)))
-        while self._flying and self._flying[0].future.done():
-            self._land()
 
     def _send(self, storage_id: str, number: int, body: IO[bytes]) -> str:
         with body:
