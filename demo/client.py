@@ -112,7 +112,7 @@ class Api:
             raise
         seconds = time.perf_counter() - started
         is_json = response.headers.get_content_type() == "application/json"
-        return Answer(response.status, json.loads(raw) if is_json else raw, dict(response.headers), seconds)
+        return Answer(response.status, json.loads(raw) if is_json and raw else raw, dict(response.headers), seconds)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

@@ -1,178 +1,222 @@
-"""An HTTP proxy before an S3, which answers in its place, is slow, or breaks off, as it is told."""
+"""
+A real S3 with something wrong in between: a proxy before a Swift of its own, which refuses, lies, or holds requests.
+
+Signatures stay valid, because every request reaches Swift with the headers that were signed.
+"""
 
 import contextlib
 import http.client
+import os
 import socket
-import struct
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-_CHUNK_BYTES = 64 * 1024
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}
-_RESET = struct.pack("ii", 1, 0)
+from coursehub.stack.datadir import DataDirectory
+from coursehub.stack.swift import Swift
+from coursehub.stack.watchdog import Watchdog
+
+_OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
-@dataclass(slots=True)
 class Fault:
     """
-    What goes wrong with the next ``times`` requests of a method whose path and query contain ``within``.
+    What happens to a request instead of being passed on.
 
-    ``status`` and ``code``: storage answers this error instead of doing anything. ``pause_seconds``: it waits first.
-    ``cut_after``: the connection is reset once so many bytes of the body have passed. ``loses_answer``: storage does as
-    it was asked, and then the connection is reset.
+    ``act`` says whether it is passed on after all. ``met`` counts the requests that came across it.
     """
 
-    method: str = ""
-    within: str = ""
-    times: int = 1
-    status: int = 0
-    code: str = ""
-    pause_seconds: float = 0.0
-    cut_after: int | None = None
-    loses_answer: bool = False
+    def __init__(self, act: "Callable[[_Request], bool]") -> None:
+        self._act, self.met, self._grew = act, 0, threading.Condition()
+
+    def meet(self, request: "_Request") -> bool:
+        with self._grew:
+            self.met += 1
+            self._grew.notify_all()
+        return self._act(request)
+
+    def wait_until_met(self, seconds: float = 30) -> None:
+        """Wait until a request has come across it."""
+        with self._grew:
+            assert self._grew.wait_for(lambda: self.met > 0, seconds), "nobody asked storage for this"
+
+
+class Once(Fault):
+    """Another fault, for the first request only."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(lambda request: fault.meet(request) if self.met == 1 else True)
+
+
+class Held(Fault):
+    """Requests wait until they are released; then they are passed on."""
+
+    def __init__(self) -> None:
+        self._released = threading.Event()
+        super().__init__(lambda request: self._released.wait(60))
+
+    def release(self) -> None:
+        self._released.set()
+
+
+def error(status: int, code: str) -> Fault:
+    """Answer with an error in S3's form; with status 200 it is one of those that come inside of a success."""
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>No.</Message></Error>'.encode()
+
+    def act(request: "_Request") -> bool:
+        request.answer(status, [("Content-Type", "application/xml")], body)
+        return False
+
+    return Fault(act)
+
+
+def lost_answer() -> Fault:
+    """Have storage do what it is asked, and lose its answer."""
+
+    def act(request: "_Request") -> bool:
+        request.ask_storage()
+        return request.reset()
+
+    return Fault(act)
+
+
+def broken_connection() -> Fault:
+    """Lose the request."""
+    return Fault(lambda request: request.reset())
 
 
 class FaultyStorage:
-    """Passes requests on to the S3 at ``target``, on a port of its own. ``seen`` has "METHOD /path?query" of each."""
+    """
+    An embedded Swift behind a proxy. ``env`` tells a `Stack` where it is; ``client()`` goes past the proxy.
 
-    def __init__(self, target: str) -> None:
-        parts = urlsplit(target)
-        self.host, self.target_port = parts.hostname or "127.0.0.1", parts.port or 80
-        self.seen: list[str] = []
-        self._faults: list[Fault] = []
-        self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.storage = self  # type: ignore[attr-defined]
-        self._server.daemon_threads = True
-        self._released = threading.Event()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+    A verb is one of create, part, complete, abort, parts, put, get, head, delete, list.
+    """
 
-    def fails(self, **fault: Any) -> None:
-        """Have something go wrong; see `Fault`. Faults come in the order in which they were asked for."""
-        with self._lock:
-            self._faults.append(Fault(**fault))
+    def __init__(self) -> None:
+        self._watchdog, data = Watchdog(grace_seconds=1), DataDirectory.temporary()
+        self._watchdog.remove(data.path)
+        self.swift = Swift(data, watchdog=self._watchdog, env=os.environ, fast=True)
+        self._faults: dict[str, Fault] = {}
+        self._proxy = _Proxy(self)
+        self._thread = threading.Thread(target=self._proxy.serve_forever, daemon=True)
 
-    def mend(self) -> None:
-        """Forget all faults, and let go whoever waits."""
-        with self._lock:
-            self._faults.clear()
-        self._released.set()
-        self._released = threading.Event()
+    def __enter__(self) -> "FaultyStorage":
+        self.swift.start()
+        self._thread.start()
+        return self
 
-    def count(self, method: str, within: str = "") -> int:
-        """Tell how many requests of a method came whose path and query contain this."""
-        with self._lock:
-            return sum(one.startswith(f"{method} ") and within in one for one in self.seen)
+    def __exit__(self, *_error: object) -> None:
+        self._proxy.shutdown()
+        self._proxy.server_close()
+        self.swift.stop()
+        self._watchdog.close()
 
-    def close(self) -> None:
-        """End."""
-        self.mend()
-        self._server.shutdown()
-        self._server.server_close()
+    @property
+    def env(self) -> dict[str, str]:
+        """What tells clients of S3 about it."""
+        url = f"http://127.0.0.1:{self._proxy.server_port}"
+        return {**self.swift.env, "S3_ENDPOINT_URL": url, "S3_PUBLIC_ENDPOINT_URL": url}
 
-    def fault_of(self, method: str, path: str) -> Fault:
-        """Note a request, and say what goes wrong with it."""
-        with self._lock:
-            self.seen.append(f"{method} {path}")
-            for fault in self._faults:
-                if fault.times > 0 and fault.method in ("", method) and fault.within in path:
-                    fault.times -= 1
-                    return fault
-        return Fault()
+    @property
+    def bucket(self) -> str:
+        return self.swift.env["S3_BUCKET"]
 
-    def pause(self, seconds: float) -> None:
-        """Wait, unless all is mended before."""
-        self._released.wait(seconds)
+    def client(self) -> Any:
+        """Give a boto3 client that meets no faults."""
+        return self.swift.client()
+
+    @contextmanager
+    def having(self, fault: Fault, *verbs: str) -> Iterator[Fault]:
+        """Let requests of these verbs meet a fault during a block; no verbs: all requests."""
+        self._faults |= dict.fromkeys(verbs or ("any",), fault)
+        try:
+            yield fault
+        finally:
+            for verb in verbs or ("any",):
+                del self._faults[verb]
+            if isinstance(fault, Held):
+                fault.release()
+
+    def fault_for(self, verb: str) -> Fault | None:
+        return self._faults.get(verb) or self._faults.get("any")
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Proxy(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, storage: FaultyStorage) -> None:
+        self.storage = storage
+        super().__init__(("127.0.0.1", 0), _Request)
+
+
+class _Request(BaseHTTPRequestHandler):
+    """One connection's requests, one after the other."""
+
     protocol_version = "HTTP/1.1"
-    timeout = 60
+    server: _Proxy
 
-    def handle_expect_100(self) -> bool:
-        """Answer it only where the body is wanted."""
-        return True
+    def _pass_on(self) -> None:
+        # Read first: a connection that is closed with unread data is reset.
+        self._body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.server.storage.fault_for(_verb(self.command, self.path))
+        if fault is None or fault.meet(self):
+            self.answer(*self.ask_storage())
 
-    def _handle(self) -> None:
-        storage: FaultyStorage = self.server.storage  # type: ignore[attr-defined]
-        fault = storage.fault_of(self.command, self.path)
-        if fault.pause_seconds:
-            storage.pause(fault.pause_seconds)
-        if "100-continue" in self.headers.get("Expect", ""):
-            self.send_response_only(100)
-            self.end_headers()
-        with contextlib.suppress(OSError):
-            if fault.status:
-                self._answer(fault)
-            else:
-                self._pass_on(storage, fault)
-            return
-        self._reset()
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # noqa: N815 - the names that the base class calls
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle  # noqa: N815 - the names are the base class's
-
-    def _answer(self, fault: Fault) -> None:
-        for _ in self._body():
-            pass
-        error = f"<Error><Code>{fault.code}</Code><Message>As told.</Message></Error>"
-        body = f'<?xml version="1.0" encoding="UTF-8"?>{error}'.encode()
-        self.send_response(fault.status)
-        self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body if self.command != "HEAD" else b"")
-
-    def _pass_on(self, storage: FaultyStorage, fault: Fault) -> None:
-        connection = http.client.HTTPConnection(storage.host, storage.target_port, timeout=60)
-        with contextlib.closing(connection):
-            # Host as it came: the signature covers it.
+    def ask_storage(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.storage.swift.port, timeout=60)
+        try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in _HOP_BY_HOP:
+                if name.lower() != "expect":
                     connection.putheader(name, value)
-            connection.endheaders()
-            passed = 0
-            for chunk in self._body():
-                connection.send(chunk)
-                passed += len(chunk)
-                if fault.cut_after is not None and passed >= fault.cut_after:
-                    raise ConnectionResetError
-            answer = connection.getresponse()
-            if fault.loses_answer:
-                answer.read()
-                raise ConnectionResetError
-            self._give_back(answer)
+            connection.endheaders(self._body)
+            response = connection.getresponse()
+            return response.status, response.getheaders(), response.read()
+        except OSError:
+            return 503, [], b""
+        finally:
+            connection.close()
 
-    def _body(self) -> Iterator[bytes]:
-        left = int(self.headers.get("Content-Length") or 0)
-        while left:
-            chunk = self.rfile.read(min(_CHUNK_BYTES, left))
-            if not chunk:
-                raise ConnectionResetError
-            left -= len(chunk)
-            yield chunk
-
-    def _give_back(self, answer: http.client.HTTPResponse) -> None:
-        self.send_response_only(answer.status, answer.reason)
-        body = answer.read()
-        for name, value in answer.getheaders():
-            if name.lower() not in (*_HOP_BY_HOP, "content-length"):
+    def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in _OF_THE_CONNECTION or (self.command == "HEAD" and name.lower() == "content-length"):
                 self.send_header(name, value)
-        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(body))
-        self.send_header("Content-Length", length or "0")
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-    def _reset(self) -> None:
+    def reset(self) -> bool:
         self.close_connection = True
-        with contextlib.suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.connection.shutdown(socket.SHUT_RD)
+        self.connection.shutdown(socket.SHUT_RDWR)
+        return False
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keep quiet."""
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # whoever asked is gone
+            super().handle()
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' name
+        """Say nothing."""
+
+
+def _verb(method: str, path: str) -> str:
+    url = urlsplit(path)
+    query, has_key = parse_qs(url.query, keep_blank_values=True), url.path.count("/") > 1
+    if "uploadId" in query:
+        of_parts = "part" if "partNumber" in query else "create"
+        return {"PUT": of_parts, "POST": "complete", "DELETE": "abort", "GET": "parts"}[method]
+    if "uploads" in query and method == "POST":
+        return "create"
+    return {"PUT": "put", "GET": "get", "HEAD": "head", "DELETE": "delete"}[method] if has_key else "list"
