@@ -9,6 +9,7 @@ from broadcast.addresses import Network, parse_networks
 
 _CACHE = "~/.cache/coursehub"
 _TRUSTED_PROXIES = "BROADCAST_TRUSTED_PROXIES"
+_LOCAL_ORIGINS = tuple(f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173))
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -22,8 +23,9 @@ class Settings:
     Everything an operator can set.
 
     The first six come from the variables of the same name in capitals (``port`` from ``WEBSOCKET_PORT``,
-    ``channel_layer_urls`` from ``CHANNEL_LAYER_URLS``, comma-separated, otherwise ``REDIS_URL``), ``log_level`` from
-    ``LOG_LEVEL``, and each of the others from ``BROADCAST_`` and its name in capitals.
+    ``channel_layer_urls`` from ``CHANNEL_LAYER_URLS``, comma-separated, otherwise ``REDIS_URL``), ``log_level`` and
+    ``cors_allowed_origins`` (comma-separated), too, and each of the others from ``BROADCAST_`` and its name in
+    capitals.
     """
 
     redis_url: str
@@ -78,6 +80,8 @@ class Settings:
     """Connections that are neither a WebSocket nor a stream: half open, or HTTP between two requests."""
     trusted_proxies: tuple[Network, ...] = parse_networks("127.0.0.0/8, ::1")
     """Whose X-Forwarded-For is believed."""
+    cors_allowed_origins: tuple[str, ...] = _LOCAL_ORIGINS
+    """Origins whose pages may read event streams; ``CORS_ALLOWED_ORIGINS``, as the API's."""
 
     handshake_seconds: float = 5
     ping_seconds: float = 20
@@ -115,6 +119,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         log_level=_log_level(environ.get("LOG_LEVEL") or "INFO"),
         native=_switch("BROADCAST_NATIVE", environ.get("BROADCAST_NATIVE") or "on"),
         cache=environ.get("BROADCAST_CACHE") or _CACHE,
+        cors_allowed_origins=_origins(environ.get("CORS_ALLOWED_ORIGINS") or ",".join(_LOCAL_ORIGINS)),
         **_proxies(environ),
         **_limits(environ),
     )
@@ -143,6 +148,10 @@ def _switch(name: str, value: str) -> bool:
     if value.lower() not in {"on", "off"}:
         raise ConfigurationError(f"{name} must be on or off")
     return value.lower() == "on"
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    return tuple(origin.strip() for origin in text.split(",") if origin.strip())
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, Any]:

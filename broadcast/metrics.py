@@ -24,11 +24,16 @@ class Metrics:
         )
         self.listeners = Gauge("coursehub_listeners", "Listeners in the hub, over all topics.", registry=registry)
         self.topics = Gauge("coursehub_topics", "Topics with listeners in this process.", registry=registry)
-        self.connections = Gauge("coursehub_connections", "Open WebSocket connections.", registry=registry)
+        self.connections = Gauge(
+            "coursehub_connections", "Open connections: WebSockets and event streams.", registry=registry
+        )
+        self.streams = Gauge("coursehub_event_streams", "Open event streams, of the connections.", registry=registry)
         self.closed = Counter(
             "coursehub_connections_closed", "Connections closed by the server.", ["code"], registry=registry
         )
-        self.refused = Counter("coursehub_upgrades_refused", "Upgrades refused.", ["status"], registry=registry)
+        self.refused = Counter(
+            "coursehub_upgrades_refused", "WebSockets and event streams refused.", ["status"], registry=registry
+        )
         self.limited = Counter("coursehub_limited", "Refused over a limit.", ["limit"], registry=registry)
         self.resumes = Counter("coursehub_resumes", "How subscriptions began.", ["outcome"], registry=registry)
         self.heals = Counter("coursehub_gap_heals", "Gaps found in topics.", ["outcome"], registry=registry)

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
-from broadcast.contracts import events
+from broadcast.contracts import events, streams
 
 _SUBJECTS: Final = ("videoId", "mediaId", "uploadId")
 _PROGRESS: Final = "-progress"
@@ -23,7 +23,7 @@ class Parcel:
     upload that it is about, if any. ``body``: what clients receive.
     """
 
-    __slots__ = ("_wire", "body", "operation_id", "seq", "subject", "topic", "type")
+    __slots__ = ("_ending", "_wire", "body", "operation_id", "seq", "subject", "topic", "type")
 
     def __init__(
         self, *, topic: str, seq: int | None, type_: str, operation_id: str | None, subject: str | None, body: bytes
@@ -35,6 +35,7 @@ class Parcel:
         self.subject = subject
         self.body = body
         self._wire: bytes | None = None
+        self._ending: bytes | None = None
 
     @property
     def wire(self) -> bytes:
@@ -42,6 +43,13 @@ class Parcel:
         if self._wire is None:
             self._wire = text_frame(self.body)
         return self._wire
+
+    @property
+    def ending(self) -> bytes:
+        """What all event streams have in common of their message of it, made once however many there are."""
+        if self._ending is None:
+            self._ending = streams.ending(self.body, topic=self.topic, seq=self.seq)
+        return self._ending
 
     @property
     def progress_key(self) -> tuple[str, str, str | None, str | None]:

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.web import http
 
 from broadcast import handshake
-from broadcast.contracts import bridge, events, frames
+from broadcast.contracts import bridge, events, frames, streams
 from broadcast.contracts.frames import CloseCode
 from broadcast.doorkeeper import Door
 from broadcast.entrance import Entrance, Waiting
@@ -30,8 +30,13 @@ from broadcast.handshake import Upgrade
 from broadcast.outlet import Outlet
 from broadcast.parcel import binary_frame, text_frame
 from broadcast.pinging import Pinging
+from broadcast.publish import Answer
 from broadcast.sending.lines import CLOSED
 from broadcast.sending.turn import Turn
+from broadcast.streams import cors
+from broadcast.streams.outlet import Gathering
+from broadcast.streams.protocol import StreamProtocol, make_scope
+from broadcast.web import encode
 
 _TOO_LARGE_BODY: Final = (
     b'{"success": false, "error": {"code": "payload_too_large", "message": "The body is larger than may be."}}'
@@ -43,6 +48,7 @@ _TOO_LARGE: Final = (
 _MOST_DISCARDED_BYTES: Final = 16 * bridge.MAX_BODY_BYTES
 _MOST_UNREAD_FRAMES: Final = 64
 _PATH: Final = frames.PATH.encode()
+_STREAM_PATH: Final = streams.PATH.encode()
 _TOO_FAST: Final = text_frame(
     events.encode(frames.closing(CloseCode.TOO_FAST, reason="Too many frames.", retry_after_ms=30_000))
 )
@@ -81,6 +87,9 @@ class Request(WebRequest):  # type: ignore[misc]
                 self.requestHeaders.removeHeader(b"upgrade")
             elif not self._may_upgrade():
                 return None
+        if self.path == _STREAM_PATH and self.method == b"GET":
+            self._begin_stream()
+            return None
         return super().process()
 
     def address(self) -> str | None:
@@ -91,14 +100,26 @@ class Request(WebRequest):  # type: ignore[misc]
 
     def _may_upgrade(self) -> bool:
         address = self.address()
-        refusal = self.server.refuse_upgrade(address)
-        if refusal is None:
+        if (refusal := self.server.refuse(address)) is None:
             self.channel.leave()
             self.server.ws_factory.next_address = address
         else:
-            self.channel.transport.write(refusal)
-            self.channel.loseConnection()
+            self._end_with(refusal)
         return refusal is None
+
+    def _begin_stream(self) -> None:
+        address, scope = self.address(), make_scope(self)
+        if (refusal := self.server.refuse(address)) is None:
+            self.channel.leave()
+            stream = StreamProtocol(self.server, address, self.channel.factory.gathering)
+            stream.open(self.channel.transport, scope)
+        else:
+            allowed = self.server.settings.cors_allowed_origins
+            self._end_with(cors.allow(refusal, cors.headers(scope, allowed)))
+
+    def _end_with(self, answer: Answer) -> None:
+        self.channel.transport.write(encode(answer))
+        self.channel.loseConnection()
 
     def _wants_upgrade(self) -> bool:
         return any(value.lower() == b"websocket" for value in self.requestHeaders.getRawHeaders(b"upgrade", []))
@@ -147,6 +168,7 @@ class RequestFactory(HTTPFactory):  # type: ignore[misc]
         settings = server.settings
         self.half_open = self._make_waiting(settings.http_connections, settings.handshake_seconds, "half_open")
         self.channels = self._make_waiting(settings.http_connections, settings.http_idle_seconds, "idle")
+        self.gathering = Gathering()
         self._door = Door(server.service, lambda _: Entrance(self, time.monotonic))
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
@@ -163,10 +185,10 @@ class RequestFactory(HTTPFactory):  # type: ignore[misc]
         """Let a WebSocket begin, or refuse it."""
         forwarded_for = upgrade.headers.get(b"x-forwarded-for", b"").decode("ascii")
         address = self.server.origins.of(transport.client[0], forwarded_for)
-        if (refusal := self.server.refuse_upgrade(address)) is None:
+        if (refusal := self.server.refuse(address)) is None:
             self.server.ws_factory.open(transport, upgrade, rest, address)
         else:
-            transport.write(refusal)
+            transport.write(encode(refusal))
             transport.loseConnection()
 
     def sweep(self) -> None:

@@ -27,7 +27,7 @@ from broadcast.protocols import RequestFactory, SocketFactory
 from broadcast.publish import Answer, unavailable
 from broadcast.service import Service
 from broadcast.shell import OUTLET
-from broadcast.web import encode, too_many
+from broadcast.web import too_many
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +59,12 @@ class BroadcastServer(Server):  # type: ignore[misc]
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
 
-    def refuse_upgrade(self, address: str | None) -> bytes | None:
+    def refuse(self, address: str | None) -> Answer | None:
         """Count one more connection of an address, and give None; or give the answer that refuses it."""
         answer = self._refuse(address)
-        if answer is None:
-            return None
-        self.service.metrics.refused.labels(str(answer.status)).inc()
-        return encode(answer)
+        if answer is not None:
+            self.service.metrics.refused.labels(str(answer.status)).inc()
+        return answer
 
     def leave(self, address: str | None) -> None:
         """Be told that a connection of an address is gone."""
@@ -73,10 +72,10 @@ class BroadcastServer(Server):  # type: ignore[misc]
             self._addresses.leave(address)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Start the application for a connection; a WebSocket's gets its `Outlet` as an ASGI extension."""
+        """Start the application for a connection; those that stay get their `Outlet` as an ASGI extension."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         scope["asgi"] = {"version": "3.0"}
-        if scope["type"] == "websocket":
+        if hasattr(protocol, "make_outlet"):
             scope["extensions"] = {OUTLET: protocol.make_outlet(self.settings.send_buffer_bytes, self.service.turn)}
         running = self.application(scope, queue.get, partial(self.handle_reply, protocol))
         task = asyncio.get_event_loop().create_task(running)

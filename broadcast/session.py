@@ -5,7 +5,7 @@ The shell around it (`broadcast.consumers`) performs the effects in order, and t
 All times are milliseconds since the epoch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from broadcast.contracts import frames, tickets, topics
@@ -144,15 +144,22 @@ class Session:
 
     def open(self, since: int | None) -> list[Effect]:
         """Begin: ``since`` is for the user's own topic."""
-        welcome = frames.welcome(
+        own = topics.user(self.user_id)
+        return [Send(self.welcome()), *([self._join(own, since)] if own in self._grants else [])]
+
+    def welcome(self) -> Frame:
+        """Make the frame that comes first."""
+        return frames.welcome(
             connection_id=self.connection_id,
             user_id=self.user_id,
             topics=list(self._grants),
             heartbeat_seconds=self._terms.heartbeat_seconds,
             expires_at=self._ticket.expires_at_ms,
         )
-        own = topics.user(self.user_id)
-        return [Send(welcome), *([self._join(own, since)] if own in self._grants else [])]
+
+    def hear(self, since: Mapping[str, int | None]) -> list[Join]:
+        """Begin to hear topics, each after its seq, as far as they are granted; for clients that cannot subscribe."""
+        return [self._join(topic, seq) for topic, seq in since.items() if topic in self._grants]
 
     def receive(self, text: str, now_ms: int) -> list[Effect]:
         """Take a text frame from the client."""

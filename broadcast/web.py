@@ -7,10 +7,11 @@ from typing import Any, Final
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from broadcast import publish
-from broadcast.contracts import bridge, frames
+from broadcast.contracts import bridge, frames, streams
 from broadcast.limits import Refused
 from broadcast.publish import Answer, refuse, unavailable
 from broadcast.service import Service
+from broadcast.streams import cors
 
 _DRAINING: Final = "This process is leaving."
 _FULL_RETRY_AFTER_SECONDS: Final = 30
@@ -28,6 +29,7 @@ class WebApplication:
         self._routes: dict[str, dict[str, Callable[[Scope, Receive], Awaitable[Answer]]]] = {
             bridge.PATH: {"POST": self._post},
             frames.PATH: {"GET": self._refuse_upgrade},
+            streams.PATH: {"GET": self._refuse_stream, "OPTIONS": self._preflight},
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
         }
@@ -37,8 +39,7 @@ class WebApplication:
         if scope["path"] == "/metrics" and scope["method"] == "GET":
             await _send(send, 200, CONTENT_TYPE_PLAIN_0_0_4, self._service.metrics.render())
             return
-        answer = await self._answer(scope, receive)
-        await _send(send, answer.status, "application/json", answer.encoded, answer.headers or {})
+        await respond(send, await self._answer(scope, receive))
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         methods = self._routes.get(scope["path"])
@@ -67,6 +68,13 @@ class WebApplication:
             return unavailable("The history is away.")
         headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
         return refuse(426, "upgrade_required", "This is a WebSocket.", headers=headers)
+
+    async def _refuse_stream(self, _scope: Scope, _receive: Receive) -> Answer:
+        # `broadcast.server` hands connections over with their outlets, and then they do not come here.
+        return refuse(501, "not_implemented", "Event streams need this service's own server.")
+
+    async def _preflight(self, scope: Scope, _receive: Receive) -> Answer:
+        return cors.answer_preflight(scope, self._service.settings.cors_allowed_origins)
 
     async def _healthz(self, _scope: Scope, _receive: Receive) -> Answer:
         return Answer(200, {"success": True, "data": {"status": "ok"}})
@@ -104,10 +112,20 @@ async def _read_body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
+def response_start(status: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Make the message that begins a response (ASGI)."""
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": encoded}
+
+
+async def respond(send: Send, answer: Answer) -> None:
+    """Send an answer (ASGI)."""
+    await _send(send, answer.status, "application/json", answer.encoded, answer.headers)
+
+
 async def _send(
     send: Send, status: int, content_type: str, body: bytes, headers: Mapping[str, str] | None = None
 ) -> None:
     fields = {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}
-    encoded = [(name.encode(), value.encode()) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send(response_start(status, fields))
     await send({"type": "http.response.body", "body": body})

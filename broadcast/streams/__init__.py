@@ -1,0 +1,1 @@
+"""Event streams: ``GET /events``, for networks that let no WebSocket through."""
