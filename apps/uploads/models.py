@@ -13,9 +13,9 @@ from apps.operations.models import Step
 
 class StoredFile(models.Model):
     """
-    A whole file in storage, looked at and found good. It never changes.
+    A whole file in storage, looked at and found good. It never changes; ``missing_since`` says that storage lost it.
 
-    Whatever refers to it by a foreign key owns it; an owner that lets go of it says so to `storage_purges.discard`.
+    Whatever refers to it by a foreign key owns it; an owner that lets go of it says so to `purges.discard`.
     """
 
     id: "models.UUIDField[UUID, UUID]" = models.UUIDField(primary_key=True, default=ids.new_id, editable=False)
@@ -32,6 +32,7 @@ class StoredFile(models.Model):
     height: "models.PositiveIntegerField[int | None, int | None]" = models.PositiveIntegerField(null=True)
     codecs: "models.JSONField[Any, Any]" = models.JSONField(default=list)
     format = models.CharField(max_length=64, blank=True)
+    missing_since: "models.DateTimeField[datetime | None, datetime | None]" = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:

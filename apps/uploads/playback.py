@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from apps.core import clock
+from apps.core import clock, errors
 from apps.uploads import show, storage
 from apps.uploads.models import StoredFile
 
@@ -17,7 +17,12 @@ def of(file: StoredFile, *, download: bool = False) -> dict[str, Any]:
     Make a URL for reading a file, and say until when it holds: its duration and an hour, at least an hour.
 
     Content-Type and Content-Disposition are ours, whatever the uploader said.
+
+    Raises:
+        errors.Gone: storage has lost it.
     """
+    if file.missing_since:
+        raise errors.Gone("This file is missing from storage; upload it again.")
     seconds = _seconds(file)
     expires_at = clock.now() + timedelta(seconds=seconds)
     is_inline = not download and file.content_type.startswith(_SHOWN_INLINE)

@@ -72,6 +72,12 @@ def _do(one: Purge) -> bool:
     return True
 
 
+def try_now(one: Purge) -> bool:
+    """Do one without waiting until it is due; False: it is still to be done."""
+    _do(one)
+    return not Purge.objects.filter(pk=one.pk).exists()
+
+
 def _put_off(one: Purge, error: Exception) -> None:
     pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(one.attempts, 16))
     one.attempts, one.last_error = one.attempts + 1, str(error)

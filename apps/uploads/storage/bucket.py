@@ -9,6 +9,7 @@ from apps.uploads.storage import client
 from apps.uploads.storage.errors import translated
 from apps.uploads.storage.process import make
 
+CHECKS_PREFIX = "checks/"
 _OURS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
@@ -20,7 +21,7 @@ def ensure() -> bool:
         StorageAway, StorageRefused: it cannot be used.
     """
     was_made = _make()
-    key = f"checks/{uuid.uuid4()}"
+    key = f"{CHECKS_PREFIX}{uuid.uuid4()}"
     store = make()
     store.put(key, b"written by ensure_bucket")
     store.head(key)
