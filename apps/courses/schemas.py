@@ -4,7 +4,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from apps.core.schemas import Body, Filename, Id, Key, Position, Reference, TempId, Text, Title, Version
@@ -105,6 +105,15 @@ class UploadTarget(Body):
     ``videoId`` names one that is there, or the tempId of one that the same operation created: its file is replaced.
     Otherwise a new one is made in the chapter, which may be named by a tempId too.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("chapterId", "videoId", "tempId")
+            ]
+        }
+    )
 
     kind: Literal["video"]
     chapter_id: Reference | None = None

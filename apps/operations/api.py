@@ -79,13 +79,14 @@ def mutation(
     *,
     body: type[Mutation] = Mutation,
     query: type[BaseModel] | None = None,
+    answer: type[BaseModel] | None = None,
     can_fail: Sequence[int] = (),
 ) -> Callable[[documentation.View], documentation.View]:
-    """Document a mutation; ``data`` is what its 202 says besides the operationId."""
+    """Document a mutation; ``data`` is what its 202 says besides the operationId, ``answer`` all that it says."""
     failures: Any = {400, 403, 409, 413, 415, 422, *can_fail}
     return documentation.answers(
         data,
-        answer=documentation.accepted(data),
+        answer=answer or documentation.accepted(data),
         body=body,
         query=query,
         status=202,

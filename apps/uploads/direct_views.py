@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import JsonResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
 from apps.accounts.authentication import user_of
@@ -18,18 +19,24 @@ from apps.core.api import ApiView, answer, json_body
 from apps.core.schemas import parse
 from apps.operations import submit
 from apps.operations.api import MutationView, accept, identity_of, mutation
-from apps.uploads import direct, names, schemas, selectors, services, show
+from apps.uploads import direct, names, schemas, selectors, services, show, sizes
 from apps.uploads.models import Protocol, Upload
 from apps.uploads.services import Announced
 from apps.uploads.tus import headers
 
+_NUMBER = OpenApiParameter("number", {"type": "integer", "minimum": 1, "maximum": sizes.PARTS_MAX}, "path")
 _FROM_METADATA = ("operationId", "stepId", "expect", "size", "checksum", "target")
 
 
 class CreationView(MutationView):
     """Where uploads begin."""
 
-    @mutation(schemas.UploadIdData, body=schemas.CreateMultipart, can_fail=(403, 404, 410))
+    @mutation(
+        schemas.UploadIdData,
+        body=schemas.CreateMultipart,
+        answer=schemas.MultipartAccepted,
+        can_fail=(403, 404, 410),
+    )
     def post(self, request: Request) -> JsonResponse:
         """Open an upload whose bytes go straight to storage."""
         raw = json_body(request)
@@ -43,8 +50,6 @@ class CreationView(MutationView):
             size=body.size,
             checksum=body.checksum or "",
         )
-        if body.target is None:
-            raise errors.Invalid(fields={"target": ["This is required."]})
         accepted = services.create(user_of(request), identity, digest, file, body.target)
         return _accept(Upload.objects.get(pk=accepted.data["uploadId"]), accepted)
 
@@ -80,7 +85,7 @@ class MultipartView(ApiView):
 
     throttle_classes = ()
 
-    @documentation.answers(None, can_fail=(404, 409, 410))
+    @documentation.answers(None, answer=schemas.Arrived, can_fail=(404, 409, 410, 502))
     def get(self, request: Request, upload_id: UUID) -> JsonResponse:
         """List the parts that have arrived, as a bare list of ``{PartNumber, Size, ETag}``."""
         found = direct.arrived(selectors.upload(user_of(request), upload_id))
@@ -100,7 +105,9 @@ class SignView(ApiView):
 
     throttle_classes = ()
 
-    @documentation.answers(None, can_fail=(404, 409, 410))
+    @documentation.answers(
+        None, answer=schemas.Signed, parameters=[_NUMBER], can_fail=(400, 404, 409, 410, 502), name="uploads_s3_sign"
+    )
     def get(self, request: Request, upload_id: UUID, number: int) -> JsonResponse:
         """Sign the URL to which a part may be PUT: ``{url, method, expires}``."""
         _check_numbers([number])
@@ -114,13 +121,15 @@ class BatchView(ApiView):
 
     throttle_classes = ()
 
-    @documentation.answers(None, query=schemas.Numbers, can_fail=(400, 404, 409, 410))
+    @documentation.answers(None, answer=schemas.SignedBatch, query=schemas.Numbers, can_fail=(400, 404, 409, 410, 502))
     def get(self, request: Request, upload_id: UUID) -> JsonResponse:
         """Sign many parts at once: ``{presignedUrls: {number: url}}``."""
         query = self.query(schemas.Numbers)
         return self._sign(request, upload_id, [int(number) for number in query.partNumbers.split(",")])
 
-    @documentation.answers(None, body=schemas.SignBatch, can_fail=(400, 404, 409, 410, 413, 415))
+    @documentation.answers(
+        None, answer=schemas.SignedBatch, body=schemas.SignBatch, can_fail=(400, 404, 409, 410, 413, 415, 502)
+    )
     def post(self, request: Request, upload_id: UUID) -> JsonResponse:
         """Sign many parts at once, their numbers in the body."""
         return self._sign(request, upload_id, parse(schemas.SignBatch, json_body(request)).part_numbers)
@@ -132,7 +141,7 @@ class BatchView(ApiView):
 
 
 def _check_numbers(numbers: list[int]) -> None:
-    if not all(1 <= number <= 10_000 for number in numbers):
+    if not all(1 <= number <= sizes.PARTS_MAX for number in numbers):
         raise errors.Invalid(fields={"partNumbers": ["Parts are numbered from 1 to 10000."]})
 
 
@@ -156,7 +165,7 @@ class CompleteView(ApiView):
 
     @documentation.answers(
         schemas.UploadIdData,
-        answer=documentation.accepted(schemas.UploadIdData),
+        answer=schemas.MultipartCompleted,
         body=schemas.Parts,
         status=202,
         can_fail=(400, 404, 409, 410, 413, 415),
@@ -177,7 +186,7 @@ def _parts(request: Request, upload: Upload) -> list[Any]:
 class ParamsView(ApiView):
     """Uppy's way for small files, which not every storage knows."""
 
-    @documentation.answers(None, can_fail=(400,))
+    @extend_schema(exclude=True)
     def get(self, request: Request) -> JsonResponse:  # noqa: ARG002
         """Refuse: uploads in one piece want a POST policy, which Backblaze B2 and others do not have."""
         raise errors.Invalid("Use multipart for every file: shouldUseMultipart: true.")

@@ -2,17 +2,48 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from django.conf import settings
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    RootModel,
+    StringConstraints,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from apps.core import documentation
 from apps.core.pagination import Page
 from apps.core.schemas import Body, Id, Text, whole
 from apps.operations.schemas import Mutation
+from apps.uploads import sizes, targets
 
-Size = Annotated[int, Field(ge=0, le=2**53), BeforeValidator(whole)]
+
+class _AnyTarget:
+    """Says in the OpenAPI document what targets there are; they check themselves."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | targets.schema()
+
+
+class _Largest:
+    """Says in the OpenAPI document how large a file may be; a larger one is refused as such."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {"maximum": settings.UPLOAD_MAX_BYTES}
+
+
+Size = Annotated[int, Field(ge=0, le=2**53 - 1), BeforeValidator(whole)]
+FileSize = Annotated[int, Field(ge=1, le=2**53 - 1), BeforeValidator(whole), _Largest()]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=65_536)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ETag = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
-PartNumber = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(whole)]
+PartNumber = Annotated[int, Field(ge=1, le=sizes.PARTS_MAX), BeforeValidator(whole)]
+Target = Annotated[dict[str, Any], _AnyTarget()]
+_NUMBER = r"([1-9][0-9]{0,3}|10000)"
 
 
 class FileData(Body):
@@ -71,21 +102,31 @@ class CreateMultipart(Mutation):
     """
     An upload that goes straight to storage.
 
-    ``metadata`` is what Uppy has in it: ``target`` (an object or its JSON), and whatever else this body knows.
+    ``metadata`` is what Uppy has in it: ``target`` (an object or its JSON), and whatever else this body knows. What is
+    in the body itself comes first.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["target"]},
+                {"required": ["metadata"], "properties": {"metadata": {"required": ["target"]}}},
+            ]
+        }
+    )
 
     filename: Name
     type: Text = ""
-    size: Size | None = None
+    size: FileSize | None = None
     checksum: Sha256 | None = None
-    target: dict[str, Any] | None = None
+    target: Target = Field(default_factory=dict)
     metadata: dict[str, Any] = {}
 
 
 class Parts(Body):
     """Which parts have arrived, as storage answered to them."""
 
-    parts: Annotated[list["PartDone"], Field(min_length=1, max_length=10_000)]
+    parts: Annotated[list["PartDone"], Field(min_length=1, max_length=sizes.PARTS_MAX)]
 
 
 class PartDone(Body):
@@ -103,20 +144,45 @@ class Numbers(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    partNumbers: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,5}(,[0-9]{1,5}){0,9999}$")]  # noqa: N815
+    partNumbers: Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{0,999}}$")]  # noqa: N815
 
 
 class SignBatch(Body):
     """Which parts to sign."""
 
-    part_numbers: Annotated[list[PartNumber], Field(min_length=1, max_length=10_000)]
+    part_numbers: Annotated[list[PartNumber], Field(min_length=1, max_length=sizes.PARTS_MAX)]
 
 
-class MultipartCreated(Body):
-    """What Uppy wants to know."""
+class MultipartAccepted(documentation.accepted(UploadIdData)):  # type: ignore[misc]
+    """An upload that is open; ``key`` and ``uploadId`` are where Uppy looks for them."""
 
     key: str
-    upload_id: str
+    uploadId: Id  # noqa: N815
+
+
+class MultipartCompleted(MultipartAccepted):
+    """An upload that is handed to the workers; ``location`` is the upload's own path."""
+
+    location: str
+
+
+class Arrived(RootModel[list["PartDone"]]):
+    """The parts that have arrived."""
+
+
+class Signed(Body):
+    """Where a part may be sent, and for how many seconds."""
+
+    url: str
+    method: Literal["PUT"]
+    expires: int
+
+
+class SignedBatch(Body):
+    """Where parts may be sent, by number."""
+
+    presigned_urls: dict[str, str]
 
 
 Parts.model_rebuild()
+Arrived.model_rebuild()

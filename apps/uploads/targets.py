@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from pydantic import BaseModel
+
 from apps.accounts.models import User
 from apps.core import errors
 from apps.operations import open_steps
@@ -61,6 +63,8 @@ class Target(Protocol):
     id_name: str
     """How its id is called in answers and events: ``videoId``, ``mediaId``."""
     progress_event: str
+    body: type[BaseModel]
+    """What a target of this kind may say."""
 
     def allowed(self) -> frozenset[str]:
         """Name the categories of content that it takes: of video, image, document, other."""
@@ -108,6 +112,11 @@ def of_kind(kind: object) -> Target:
     if not isinstance(kind, str) or kind not in _targets:
         raise errors.Invalid("There is no such target.", fields={"target.kind": [f"One of {', '.join(_targets)}."]})
     return _targets[kind]
+
+
+def schema() -> dict[str, Any]:
+    """Make the JSON schema of a target of any kind."""
+    return {"anyOf": [_targets[kind].body.model_json_schema() for kind in sorted(_targets)]}
 
 
 def of_action(action: str) -> Target | None:

@@ -144,6 +144,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": [],
+    "DEFAULT_GENERATOR_CLASS": "apps.core.documentation.Generator",
 }
 
 # Celery carries hints. A lost one is found by the relay, so nothing is gained by waiting for the broker.

@@ -7,6 +7,9 @@ import schemathesis
 _NAMED_TWICE = {"Operation-Id": "operationId", "Operation-Expect": "expect", "Idempotency-Key": "stepId"}
 
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
+
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
     """

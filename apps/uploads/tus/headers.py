@@ -111,12 +111,12 @@ def target(text: str | None) -> Mapping[str, Any]:
 
 def checksum(value: str | None) -> Checksum | None:
     """
-    Read ``Upload-Checksum``: an algorithm and a digest in Base64.
+    Read ``Upload-Checksum``: an algorithm and a digest in Base64; an empty header says nothing.
 
     Raises:
         errors.Invalid: it is not of that form, or another algorithm.
     """
-    if value is None:
+    if not value:
         return None
     algorithm, _, encoded = value.strip().partition(" ")
     try:

@@ -23,10 +23,9 @@ from apps.uploads import leases, moving, names, selectors, services
 from apps.uploads.models import Protocol, Upload, UploadStatus
 from apps.uploads.moving import Body
 from apps.uploads.services import Announced
-from apps.uploads.tus import headers
+from apps.uploads.tus import documented, headers
 
 PATH = "/api/v1/uploads/tus/"
-_BYTES = "application/offset+octet-stream"
 _SILENT_SECONDS = 30
 _OVERRIDDEN = frozenset({"PATCH", "DELETE", "HEAD"})
 
@@ -45,6 +44,8 @@ class TusView(ApiView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if not hasattr(self, str(request.method).lower()):
+            raise errors.MethodNotAllowed
         if request.method != "OPTIONS" and request.headers.get("Tus-Resumable") != headers.VERSION:
             raise headers.UnsupportedVersion
 
@@ -57,9 +58,7 @@ class TusView(ApiView):
             bodies.throw_rest_away(request._request, response)
         return response
 
-    @documentation.answers(None, status=204, signed_in=False)
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
-        """Say what this server understands of tus."""
         return HttpResponse(
             status=204,
             headers={
@@ -75,7 +74,30 @@ class TusView(ApiView):
 class CreationView(TusView):
     """Where uploads begin."""
 
-    @documentation.answers(None, status=201, can_fail=(400, 403, 404, 409, 410, 413, 415, 422))
+    @documentation.answers(
+        None,
+        status=204,
+        signed_in=False,
+        name="uploads_tus_options",
+        parameters=documentation.answered_headers(
+            204, "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Checksum-Algorithm", "Tus-Max-Size"
+        ),
+    )
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Say what this server understands of tus."""
+        return super().options(request, *args, **kwargs)
+
+    @documented.answers(
+        201,
+        documented.Creation,
+        can_fail=(400, 403, 404, 409, 410, 413, 422),
+        answered=(
+            *("Location", "Upload-Offset", "Upload-Expires", "Operation-Location", "CourseHub-Upload-Id"),
+            *("CourseHub-Operation-Id", "CourseHub-Video-Id", "CourseHub-Media-Id"),
+        ),
+        takes_bytes=True,
+        names_itself=True,
+    )
     def post(self, request: Request) -> HttpResponse:
         """
         Open an upload; its first bytes may come along.
@@ -86,13 +108,14 @@ class CreationView(TusView):
         user, given = user_of(request), headers.metadata(request.headers.get("Upload-Metadata"))
         concatenation = headers.concatenation(request.headers.get("Upload-Concat"))
         sources = _sources(user, concatenation.parts_of) if concatenation and concatenation.parts_of else []
+        checksum = headers.checksum(request.headers.get("Upload-Checksum"))
         file = _announced(request, given, sources)
         if concatenation and concatenation.is_partial:
             upload, operation = services.create_partial(user, file), None
         else:
             accepted = _create(request, user, given, file, sources)
             upload, operation = Upload.objects.get(pk=accepted.data["uploadId"]), accepted
-        upload = _with_first_bytes(request, upload)
+        upload = _with_first_bytes(request, upload, checksum)
         return _created(upload, operation, has_bytes=_brings_bytes(request))
 
 
@@ -141,14 +164,13 @@ def _naming(given: dict[str, str]) -> dict[str, Any]:
 
 def _brings_bytes(request: Request) -> bool:
     raw = request._request
-    return raw.content_type == _BYTES and (_length(raw) is None or _length(raw) != 0)
+    return raw.content_type == documented.BYTES and (_length(raw) is None or _length(raw) != 0)
 
 
-def _with_first_bytes(request: Request, upload: Upload) -> Upload:
+def _with_first_bytes(request: Request, upload: Upload, checksum: headers.Checksum | None) -> Upload:
     """Take what came along; should that fail, the upload is there all the same, and says how far it is."""
     if not _brings_bytes(request) or upload.offset or upload.parts_of:
         return upload
-    checksum = headers.checksum(request.headers.get("Upload-Checksum"))
     try:
         return moving.receive(upload.pk, _body(request, checksum), offset=0)
     except errors.CourseHubError:
@@ -177,7 +199,17 @@ class UploadView(TusView):
 
     throttle_classes = ()
 
-    @documentation.answers(None, can_fail=(404, 410))
+    @documented.answers(
+        200,
+        documented.Spoken,
+        can_fail=(404, 410),
+        answered=(
+            *("Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires"),
+            *("Upload-Concat", "Cache-Control"),
+        ),
+        name="uploads_tus_head",
+        without_bodies=True,
+    )
     def head(self, request: Request, upload_id: UUID) -> HttpResponse:
         """Say where the upload is; a request that still seems to bring bytes is asked to let go first."""
         upload = selectors.upload(user_of(request), upload_id)
@@ -187,20 +219,26 @@ class UploadView(TusView):
         _check_alive(upload)
         return HttpResponse(headers=_state(upload))
 
-    @documentation.answers(None, status=204, can_fail=(400, 403, 404, 409, 410, 413, 415))
+    @documented.answers(
+        204,
+        documented.Bytes,
+        can_fail=(400, 403, 404, 409, 410, 413, 415, 423, 460, 502),
+        answered=("Upload-Offset", "Upload-Expires"),
+        takes_bytes=True,
+    )
     def patch(self, request: Request, upload_id: UUID) -> HttpResponse:
         """Bring bytes at the upload's offset."""
-        upload = selectors.upload(user_of(request), upload_id)
-        _check_alive(upload)
-        if upload.parts_of:
-            raise errors.PermissionDenied("This upload consists of others.")
-        if request._request.content_type != _BYTES:
-            raise errors.UnsupportedMediaType(f"Send {_BYTES}.")
+        if request._request.content_type != documented.BYTES:
+            raise errors.UnsupportedMediaType(f"Send {documented.BYTES}.")
         offset = headers.number("Upload-Offset", request.headers.get("Upload-Offset"))
         if offset is None:
             raise errors.Invalid(fields={"Upload-Offset": ["This is required."]})
         size = headers.number("Upload-Length", request.headers.get("Upload-Length"))
         body = _body(request, headers.checksum(request.headers.get("Upload-Checksum")))
+        upload = selectors.upload(user_of(request), upload_id)
+        _check_alive(upload)
+        if upload.parts_of:
+            raise errors.PermissionDenied("This upload consists of others.")
         if upload.has_all_bytes and offset == upload.offset and not body.length:
             return _moved(upload)
         moved = moving.receive(upload.pk, body, offset=offset, size=size)
@@ -209,7 +247,7 @@ class UploadView(TusView):
             bodies.throw_rest_away(request._request, response)
         return response
 
-    @documentation.answers(None, status=204, can_fail=(404, 409))
+    @documented.answers(204, documented.Spoken, can_fail=(404, 409))
     def delete(self, request: Request, upload_id: UUID) -> HttpResponse:
         """Abort the upload."""
         services.abort(selectors.upload(user_of(request), upload_id))
