@@ -10,7 +10,7 @@ SETTINGS := SECRET_KEY=lint BROADCAST_SECRET=lint TICKET_SECRET=lint DATABASE_UR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run services test peers lint fmt demo bench bench-broadcast bench-uploads soak clean clean-data venv venv-dev
+.PHONY: help run services test peers lint fmt demo bench bench-broadcast bench-media bench-uploads soak clean clean-data venv venv-dev
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -30,6 +30,9 @@ bench: venv-dev ## Measure saves, from HTTP to the event.
 
 bench-broadcast: venv-dev ## Measure the broadcast service beside nchan, Node ws, stock Channels and a limit in C.
 	@exec $(PY) -m benchmarks.broadcast $(ARGS)
+
+bench-media: venv-dev ## Measure a library of a million files: pages, searches, usage, 10,000 deletions.
+	@exec $(PY) -m benchmarks.media $(ARGS)
 
 bench-uploads: venv-dev ## Measure uploads by tus and direct to storage, beside boto3 alone.
 	@exec $(PY) -m benchmarks.uploads $(ARGS)

@@ -1,0 +1,1 @@
+"""``make bench-media``: the media manager at size."""

@@ -1,0 +1,44 @@
+"""How PostgreSQL answers a question: the plans of the statements behind a request."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.media.world import World
+
+_LONGEST = 2
+"""So many statements of a request are explained."""
+
+
+def of(world: World, path: str) -> str:
+    """Explain the slowest statements of a GET: the SQL's first words, and what EXPLAIN ANALYZE says."""
+    from django.db import connection
+    from django.test import Client
+
+    asked: list[tuple[float, str, Any]] = []
+    with connection.execute_wrapper(_remembering(asked)):
+        Client(headers={"authorization": f"Bearer {world.api.token}"}).get(f"/api/v1/{path}")
+    asked.sort(key=lambda one: one[0], reverse=True)
+    return "\n".join(_explained(statement, values) for _, statement, values in asked[:_LONGEST])
+
+
+def _remembering(asked: list[tuple[float, str, Any]]) -> Callable[..., Any]:
+    def remember(execute: Any, statement: Any, values: Any, many: bool, context: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return execute(statement, values, many, context)
+        finally:
+            if str(statement).lstrip().upper().startswith("SELECT"):
+                asked.append((time.perf_counter() - began, str(statement), values))
+
+    return remember
+
+
+def _explained(statement: str, values: Any) -> str:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, COSTS) {statement}", values)
+        lines = [str(line) for (line,) in cursor.fetchall()]
+    said = " ".join(statement.split())
+    return "\n".join([said if len(said) < 400 else said[:400] + " …", *(f"    {line}" for line in lines)])

@@ -1,0 +1,103 @@
+"""The report: the slowest of each group of questions, their plans, and the deletions."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.broadcast.report import DOCUMENT, RESULTS
+from benchmarks.media.asking import Asked
+from benchmarks.media.building import Size
+from benchmarks.media.deleting import COUNT, Deletion, Felt
+from demo.timing import percentile
+
+BEGIN, END = "<!-- media: begin -->", "<!-- media: end -->"
+DELETION_SECONDS, LOCKED_OUT_MS = 10.0, 100.0
+__all__ = ["BEGIN", "DOCUMENT", "END", "RESULTS", "Run", "markdown", "save"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run was made. ``loads`` are the machine's load averages at its beginning and end."""
+
+    size: Size
+    times: int
+    built_seconds: float
+    seconds: float
+    loads: tuple[float, float]
+
+
+def markdown(
+    run: Run, asked: Sequence[Asked], deletions: Sequence[Deletion], plans: Sequence[tuple[Asked, str]]
+) -> str:
+    """Write a run as Markdown."""
+    before, after = run.loads
+    head = (
+        f"One library of {run.size.files:,} files with {run.size.links:,} links into {run.size.courses:,} courses. "
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load average {before:.1f} at first and "
+        f"{after:.1f} at the end; built in {run.built_seconds:.0f} s, measured in {run.seconds:.0f} s. Times are of "
+        f"whole HTTP requests, one after another, each question at least {run.times} times."
+    )
+    lines = [head, "", *_groups(asked), "", *_slowest(asked), ""]
+    if deletions:
+        lines += [*_deletions(deletions), ""]
+    lines += [line for one, plan in plans for line in (f"Plan of *{one.question.name}*:", "", "```", plan, "```", "")]
+    return "\n".join(lines)
+
+
+def _groups(asked: Sequence[Asked]) -> Iterator[str]:
+    yield "| questions | number | requests | p50 | p95 of the slowest | aim | |"
+    yield "|---|---:|---:|---:|---:|---:|---|"
+    for group in dict.fromkeys(one.question.group for one in asked):
+        of_group = [one for one in asked if one.question.group == group]
+        slowest = max(of_group, key=lambda one: one.p95 / one.question.limit_ms)
+        requests = sum(len(one.times_ms) for one in of_group)
+        typical = median(percentile(one.times_ms, 50) for one in of_group)
+        figures = f"{len(of_group)} | {requests} | {typical:.1f} ms | {slowest.p95:.1f} ms"
+        yield f"| {group} | {figures} | < {slowest.question.limit_ms:.0f} ms | {_verdict(slowest.passes)} |"
+
+
+def _slowest(asked: Sequence[Asked]) -> Iterator[str]:
+    yield "| the slowest | p50 | p95 | longest |"
+    yield "|---|---:|---:|---:|"
+    for one in sorted(asked, key=lambda one: one.p95 / one.question.limit_ms, reverse=True)[:10]:
+        times = f"{percentile(one.times_ms, 50):.1f} ms | {one.p95:.1f} ms | {max(one.times_ms):.1f} ms"
+        yield f"| {one.question.group}: {one.question.name} | {times} |"
+
+
+def _deletions(deletions: Sequence[Deletion]) -> Iterator[str]:
+    seconds = median(one.seconds for one in deletions)
+    links = median(one.links for one in deletions)
+    verdict = _verdict(seconds < DELETION_SECONDS)
+    aim = f"aim: {DELETION_SECONDS:.0f} s; {verdict}"
+    yield f"{COUNT:,} deletions by force, with {links:,.0f} links: {seconds:.1f} s ({aim})."
+    yield ""
+    yield "| meanwhile someone else | p95 | longest | longest without it | |"
+    yield "|---|---:|---:|---:|---|"
+    for number, felt in enumerate(deletions[0].meanwhile):
+        during = _together(felt.name, [one.meanwhile[number] for one in deletions])
+        without = _together(felt.name, [one.before[number] for one in deletions])
+        aim = _verdict(during.longest < LOCKED_OUT_MS) if felt.name.startswith("locks") else ""
+        yield f"| {felt.name} | {during.p95:.1f} ms | {during.longest:.1f} ms | {without.longest:.1f} ms | {aim} |"
+
+
+def _together(name: str, felt: Sequence[Felt]) -> Felt:
+    return Felt(name, [time for one in felt for time in one.times_ms])
+
+
+def _verdict(is_met: bool) -> str:
+    return "met" if is_met else "missed"
+
+
+def save(text: str, asked: Sequence[Asked], deletions: Sequence[Deletion], folder: Path) -> Path:
+    """Keep a run's report and all its times; returns the report's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"media-{time.strftime('%Y-%m-%dT%H-%M-%S')}.md"
+    path.write_text(text)
+    values = {"asked": [asdict(one) for one in asked], "deletions": [asdict(one) for one in deletions]}
+    path.with_suffix(".json").write_text(json.dumps(values))
+    return path
