@@ -84,6 +84,7 @@ class Settings:
     """Origins whose pages may read event streams; ``CORS_ALLOWED_ORIGINS``, as the API's."""
 
     handshake_seconds: float = 5
+    """How long the opening of a connection may take, and how long its end."""
     ping_seconds: float = 20
     ping_timeout_seconds: float = 30
     """A client that answers no WebSocket ping for this long is gone."""

@@ -47,6 +47,8 @@ _TOO_LARGE: Final = (
 )
 _MOST_DISCARDED_BYTES: Final = 16 * bridge.MAX_BODY_BYTES
 _MOST_UNREAD_FRAMES: Final = 64
+_FRAMES_A_TURN: Final = 32
+"""Taken of one client before all others get their turn of the loop: about a millisecond's work."""
 _PATH: Final = frames.PATH.encode()
 _STREAM_PATH: Final = streams.PATH.encode()
 _TOO_FAST: Final = text_frame(
@@ -245,6 +247,8 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
     client_addr: Any = None
     _upgrade: Upgrade | None = None
     _reading = True
+    _resuming = False
+    _deaf = False
     _failing = False
     _frames_whole_at_ms = 0.0
 
@@ -338,6 +342,17 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         if self.data:
             self.consumeData()
 
+    def consumeData(self) -> None:  # noqa: N802
+        """Take the frames that have come: so many, then all others have their turn."""
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+            return
+        for _ in range(_FRAMES_A_TURN):
+            if not self._reading or self.state == self.STATE_CLOSED or not self.processData():
+                return
+        self._pause_reading()
+        self._resume_reading()
+
     def onFrameBegin(self) -> Any:  # noqa: N802
         """Take the head of a frame. That of a message the application counts; here are pings and pieces, too."""
         whole_at_ms = self.server.frame_pace.next(self._frames_whole_at_ms, time.monotonic() * 1000)
@@ -357,12 +372,13 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
     _onOpen = onOpen  # noqa: N815
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
-        """Pass a message to the application."""
+        """Pass a message to the application, which wants none once the connection is closing."""
+        if self.state != self.STATE_OPEN:
+            return
         message = {"bytes": payload} if isBinary else {"text": payload.decode()}
         self.application_queue.put_nowait({"type": "websocket.receive", **message})
-        if self._reading and self.application_queue.qsize() >= _MOST_UNREAD_FRAMES:
-            self._reading = False
-            self.transport.pauseProducing()
+        if self._is_behind():
+            self._pause_reading()
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         """Take a message from the application; those to send go out where all else does."""
@@ -399,6 +415,13 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         else:
             self.transport.write(data)
 
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+        """Close. From who sends too much nothing more is read: not even the answer to this is worth the rest."""
+        if code == CloseCode.TOO_FAST:
+            self._deaf = True
+            self._pause_reading()
+        super().serverClose(code)
+
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
         """Send a close frame, after which nothing else may follow (RFC 6455, section 5.5.1)."""
         if self.outlet is not None:
@@ -425,9 +448,10 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         self.sendPing()
 
     def give_up(self) -> None:
-        """Drop a client that does not answer."""
-        self.server.service.metrics.closed.labels("silent").inc()
-        self.dropConnection(abort=True)
+        """Drop a client that does not answer, unless it is us who do not listen."""
+        if self._reading:
+            self.server.service.metrics.closed.labels("silent").inc()
+            self.dropConnection(abort=True)
 
     def handle_exception(self, exception: BaseException) -> None:
         """Be told that the application failed."""
@@ -436,10 +460,30 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         else:
             super().handle_exception(exception)
 
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.transport.pauseProducing()
+
     def _resume_reading(self) -> None:
-        if not self._reading and self.state != self.STATE_CLOSED:
-            self._reading = True
+        # Not at once: the application would get frame after frame, and nobody else a turn.
+        if not self._reading and not self._resuming:
+            self._resuming = True
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._resuming = False
+        if self._deaf or self._is_behind() or self.state == self.STATE_CLOSED:
+            return
+        self._reading = True
+        self.consumeData()
+        if self._reading:
             self.transport.resumeProducing()
+
+    def _is_behind(self) -> bool:
+        # Whoever takes a message from the queue has reading resumed.
+        unread: int = self.application_queue.qsize()
+        return self.state == self.STATE_OPEN and unread >= _MOST_UNREAD_FRAMES
 
 
 class SocketFactory(WebSocketFactory):  # type: ignore[misc]

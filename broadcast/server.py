@@ -142,6 +142,8 @@ class BroadcastServer(Server):  # type: ignore[misc]
         self.ws_factory.set_options(
             allowNullOrigin=True,
             openHandshakeTimeout=0,
+            # Who is closed for being slow (4101) has to have the time to read that.
+            closeHandshakeTimeout=settings.handshake_seconds,
             maxMessagePayloadSize=settings.frame_bytes,
             maxFramePayloadSize=settings.frame_bytes,
             # So that a client reads why (1002, 1007, 1009) instead of finding the connection gone.
