@@ -25,6 +25,10 @@ class Messages:
         self._id = ""
         self._data: list[str] = []
 
+    def begin_again(self) -> None:
+        """Forget what had not ended when the connection did."""
+        self._id, self._data = self.last_id, []
+
     def take(self, line: str) -> Frame | None:
         """Take a line without its end; returns what it completes, if anything."""
         if not line:

@@ -1,13 +1,7 @@
 // A browser's own WebSocket, in a page of the same origin; the ticket as a subprotocol, or (argv[3]) in the query.
-import { chromium } from "playwright-core";
+import { launch, say, ticket, topic, url } from "./client.mjs";
 
-import { say, ticket, topic, url } from "./client.mjs";
-
-const flags = [
-  ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"],
-  ...["--disable-component-update", "--disable-sync"],
-];
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: flags });
+const browser = await launch();
 const page = await browser.newPage();
 await page.exposeFunction("say", say);
 await page.goto(url.replace(/^ws/, "http").replace(/ws\/$/, "healthz"));

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import peers
 from tests.support.broadcast_process import Broadcast
-from tests.support.broadcast_valkey import Valkey
+from tests.support.broadcast_valkey import Valkey, free_port
 from tests.support.cutting_proxy import CuttingProxy
 
 Json = dict[str, Any]
@@ -72,10 +72,21 @@ class RunningClient:
 
 
 @pytest.fixture(scope="module")
-def broadcast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broadcast]:
+def page_port() -> int:
+    """Where pages of another origin come from that may read event streams."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def broadcast(tmp_path_factory: pytest.TempPathFactory, page_port: int) -> Iterator[Broadcast]:
     """A service that all clients share."""
     valkey = Valkey().start()
-    process = Broadcast(valkey.url, tmp_path_factory.mktemp("logs") / "broadcast.log").start()
+    settings = {
+        # Event streams come back when they are told to.
+        "BROADCAST_RECONNECT_SPREAD_SECONDS": 0.1,
+        "CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{page_port}",
+    }
+    process = Broadcast(valkey.url, tmp_path_factory.mktemp("logs") / "broadcast.log", **settings).start()
     yield process
     process.stop()
     valkey.close()
