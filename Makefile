@@ -10,7 +10,7 @@ SETTINGS := SECRET_KEY=lint BROADCAST_SECRET=lint TICKET_SECRET=lint DATABASE_UR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run services test peers lint fmt demo bench bench-broadcast bench-media bench-uploads soak clean clean-data venv venv-dev
+.PHONY: help run services test peers shared-code lint fmt demo bench bench-broadcast bench-media bench-uploads rolling-restart soak clean clean-data venv venv-dev
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -19,7 +19,7 @@ help: ## List these commands.
 run: venv ## Run everything on this machine, until Ctrl-C. ARGS=--verbose shows every log line.
 	@exec $(PY) -m coursehub.stack run --with-parent $(ARGS)
 
-services: venv ## Run only PostgreSQL and Valkey, and print the variables for using them.
+services: venv ## Run only PostgreSQL, Valkey and Swift (an S3), and print the variables for using them.
 	@exec $(PY) -m coursehub.stack services --with-parent $(ARGS)
 
 demo: venv-dev ## Play every use case of course editing against the running stack, or one of its own.
@@ -37,6 +37,9 @@ bench-media: venv-dev ## Measure a library of a million files: pages, searches, 
 bench-uploads: venv-dev ## Measure uploads by tus and direct to storage, beside boto3 alone.
 	@exec $(PY) -m benchmarks.uploads $(ARGS)
 
+rolling-restart: venv-dev ## Replace two broadcast processes behind nginx under 5,000 clients; fails if one stays away or misses anything.
+	ROLLING_RESTART_CLIENTS=5000 $(PY) -m pytest tests/broadcast/e2e/test_rolling_restart.py $(ARGS)
+
 soak: venv-dev ## Ten minutes of saves, churn and dying servers; fails if an event is lost or memory grows.
 	@exec $(PY) -m benchmarks.soak $(ARGS)
 
@@ -50,8 +53,12 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-peers: venv-dev ## Install the WebSocket clients and the conformance suite that the tests try the broadcast service with.
+peers: venv-dev ## Install the clients and the conformance suite that the tests try WebSockets and uploads with.
 	$(PY) -m tests.support.peers
+	$(PY) -m tests.support.upload_clients
+
+shared-code: ## Count the lines of uploads that videos and the library share.
+	@$(PYTHON) scripts/shared_code.py
 
 lint: venv-dev ## Check style, types, and who imports whom.
 	$(PY) -m ruff check .
