@@ -15,6 +15,7 @@ from demo.timing import milliseconds, percentile
 SCREENS = ("tab 1", "tab 2", "phone")
 _ROWS = 18
 _SHOWN_OF_MANY = 2
+_BAR_WIDTH = 40
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class Board:
         self.console = console
         self.use_case = ""
         self._rows: dict[tuple[str, int], Row] = {}
+        self._figures: dict[str, dict[str, Json]] = {}
         self._lock = threading.Lock()
 
     def begin(self, use_case: str) -> None:
@@ -57,6 +59,17 @@ class Board:
 
     def note(self, text: str) -> None:
         """Say something in between."""
+
+    def watch(self, screen: str, figure: Json) -> None:
+        """Show how far an upload is, as a screen has just heard."""
+        with self._lock:
+            self._figures.setdefault(figure["data"]["uploadId"], {})[screen] = figure["data"]
+
+    def bars(self) -> list[str]:
+        """Draw the uploads that are under way, for each screen."""
+        with self._lock:
+            under_way = [upload for upload in self._figures.values() if not all(map(_is_over, upload.values()))]
+            return [f"{screen:<8} {_bar(figure)}" for upload in under_way for screen, figure in sorted(upload.items())]
 
     def settle(self) -> None:
         """Take notice that every screen has everything, for now."""
@@ -102,7 +115,7 @@ class LiveBoard(Board):
         table = events_table()
         for row in self.rows()[-_ROWS:]:
             table.add_row(*row.cells[1:])
-        return Group(Text(self.use_case, style="bold"), table)
+        return Group(Text(self.use_case, style="bold"), table, *(Text(bar, style="green") for bar in self.bars()))
 
 
 class PlainBoard(Board):
@@ -111,6 +124,15 @@ class PlainBoard(Board):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._printed = 0
+        self._quarters: dict[str, int] = {}
+
+    def watch(self, screen: str, figure: Json) -> None:
+        """Say it by quarters, and as one screen hears it."""
+        super().watch(screen, figure)
+        data = figure["data"]
+        if screen == SCREENS[0] and data["progress"] // 25 > self._quarters.get(data["uploadId"], -1):
+            self._quarters[data["uploadId"]] = data["progress"] // 25
+            self._line(_bar(data))
 
     def begin(self, use_case: str) -> None:
         super().begin(use_case)
@@ -153,6 +175,16 @@ def _about(data: Json) -> str:
         return str(data["error"]["message"])
     ids = next((data[name] for name in ("chapterIds", "videoIds") if name in data), None)
     return f"{len(ids)} in a new order" if ids else ""
+
+
+def _is_over(figure: Json) -> bool:
+    return bool(figure["progress"] == 100)
+
+
+def _bar(figure: Json) -> str:
+    done = figure["progress"] * _BAR_WIDTH // 100
+    share = f"{figure['bytes'] / 1e6:.1f} of {figure['total'] / 1e6:.1f} MB"
+    return f"{'━' * done}{'┄' * (_BAR_WIDTH - done)} {figure['progress']:>3} % {share}, {figure['status']}"
 
 
 def _line(cells: list[str]) -> str:

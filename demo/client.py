@@ -8,7 +8,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 Json = dict[str, Any]
+
+_IDLE_SECONDS = 30
+"""A connection that was idle for longer may be closed by the other side at any moment."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Api:
         self.user: Json = {}
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port
         self._connection: http.client.HTTPConnection | None = None
+        self._used_at = 0.0
 
     def register(self, username: str, password: str) -> "Api":
         """Register a user and act as them."""
@@ -88,18 +92,21 @@ class Api:
         """
         Send one request; ``path`` is relative to ``/api/v1/`` unless it begins with a slash.
 
-        ``body`` is encoded as JSON unless it is bytes. Header names may be written with underscores. A request is not
-        repeated: what is not known to have failed may have worked.
+        ``body`` is encoded as JSON unless it is bytes, or an iterator of them (its Content-Length is then among the
+        headers). Header names may be written with underscores. A request is not repeated: what is not known to have
+        failed may have worked.
         """
         sent = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         if self.token:
             sent.setdefault("Authorization", f"Bearer {self.token}")
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
-            body = body if isinstance(body, bytes) else json.dumps(body).encode()
+            body = body if isinstance(body, bytes | Iterator) else json.dumps(body).encode()
         return self._send(method, path if path.startswith("/") else f"/api/v1/{path}", body, sent)
 
-    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+    def _send(self, method: str, path: str, body: bytes | Iterator[bytes] | None, headers: dict[str, str]) -> Answer:
+        if time.perf_counter() - self._used_at > _IDLE_SECONDS:
+            self.close()
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._host, self._port, timeout=60)
         started = time.perf_counter()
@@ -110,7 +117,8 @@ class Api:
         except (OSError, http.client.HTTPException):
             self.close()
             raise
-        seconds = time.perf_counter() - started
+        self._used_at = time.perf_counter()
+        seconds = self._used_at - started
         is_json = response.headers.get_content_type() == "application/json"
         return Answer(response.status, json.loads(raw) if is_json and raw else raw, dict(response.headers), seconds)
 

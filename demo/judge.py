@@ -8,6 +8,7 @@ committed, and what came to each connection. They must agree to the letter.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from demo import progress
 from demo.client import Api, Json, topic_of
 from demo.replica import OutOfStep
 from demo.stage import Intention, Stage
@@ -23,6 +24,7 @@ def problems(stage: Stage) -> Iterator[str]:
     yield from disagreements(stage.intentions.values(), committed, stage.members)
     for tab in stage.members:
         yield from _copies(tab)
+        yield from (f"{tab.name}: {problem}" for problem in progress.problems(tab.received, stage.uploads))
     yield from outsider(stage.stranger)
 
 

@@ -1,6 +1,6 @@
 """The use cases of course editing, B1 to B11, each as short as a front end's code for it would be."""
 
-from demo import books, changes
+from demo import books, changes, uploads
 from demo.books import Book
 from demo.changes import Expected
 from demo.client import Answer, Json
@@ -206,6 +206,7 @@ USE_CASES = (
     share_an_operation,
     save_what_fails_in_part,
     autosave_twice_quickly,
+    uploads.upload_films_in_a_mixed_save,
     show_the_viewer_out,
 )
 

@@ -89,12 +89,19 @@ class Replica:
         _reorder(self.chapters, data["chapterIds"])
 
     def _video_created(self, data: Json, at: str) -> None:
-        more = {"chapterId": data["chapterId"], "filename": data["filename"], "status": "empty"}
+        status = "uploading" if "uploadId" in data else "empty"
+        more = {"chapterId": data["chapterId"], "filename": data["filename"], "status": status, "file": None}
         _insert(self.chapter(data["chapterId"])["videos"], self._row(data, "videoId", at) | more, data["position"])
 
     def _video_updated(self, data: Json, at: str) -> None:
         video = _find(self.home_of(data["videoId"])["videos"], data["videoId"])
         video |= {**data["updates"], "title": data["newTitle"], "version": data["version"], "updatedAt": at}
+
+    def _upload_completed(self, data: Json, at: str) -> None:
+        final = data["finalData"]
+        video = _find(self.home_of(data["videoId"])["videos"], data["videoId"])
+        file = {**final, "createdAt": _rfc3339(final["createdAt"])}
+        video |= {"status": data["status"], "file": file, "filename": final["filename"], "updatedAt": at}
 
     def _video_deleted(self, data: Json, _at: str) -> None:
         _remove(self.chapter(data["chapterId"])["videos"], data["videoId"])
@@ -125,6 +132,7 @@ _RULES: dict[str, Callable[[Replica, Json, str], None]] = {
     "video-delete-complete": Replica._video_deleted,
     "video-move-complete": Replica._video_moved,
     "video-reorder-complete": Replica._videos_reordered,
+    "upload-complete": Replica._upload_completed,
 }
 
 

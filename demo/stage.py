@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from demo import changes
+from demo import changes, progress
 from demo.board import Board
 from demo.changes import Expected
 from demo.client import Answer, Api, Json, Received
@@ -47,6 +47,7 @@ class Stage:
         self.board = board
         self.owner, self.viewer, self.outsider = (_register(url, name, self.run) for name in _NAMES)
         self.intentions: dict[str, Intention] = {}
+        self.uploads: list[str] = []
         self.use_case = ""
         self.course_id = ""
         self._numbers = count(1)
@@ -155,6 +156,9 @@ class Stage:
 
     def _hear(self, tab: Tab, received: Received) -> None:
         event = received.frame
+        if event["type"] in progress.TYPES:
+            self.board.watch(tab.name, event)
+            return
         intention = self.intentions.get(event.get("operationId", ""))
         if intention:
             seconds = None if tab.is_resuming else received.at - intention.sent_at

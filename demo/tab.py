@@ -23,7 +23,7 @@ class Tab:
     """
     A browser's tab, or an app on a phone. It follows the client's rule: read at N, then subscribe with ``since: N``.
 
-    ``hear`` is told of every event, in the connection's own thread.
+    ``hear`` is told of every event, progress included, in the connection's own thread.
     """
 
     def __init__(self, name: str, api: Api, hear: Hear) -> None:
@@ -41,13 +41,13 @@ class Tab:
 
     @property
     def events(self) -> list[Json]:
-        """Every event that came, over all connections, in the order in which they came."""
-        return [received.frame for received in self._snapshot() if "data" in received.frame]
+        """Every durable event that came, over all connections, in the order in which they came."""
+        return [frame for frame in map(_frame, self._snapshot()) if "data" in frame and "seq" in frame]
 
     @property
     def frames(self) -> list[Json]:
         """Everything else that came: answers of the broadcast service, and its own remarks."""
-        return [received.frame for received in self._snapshot() if "data" not in received.frame]
+        return [frame for frame in map(_frame, self._snapshot()) if "data" not in frame]
 
     def connect(self) -> None:
         """Connect, and go on with every topic where the last connection ended."""
@@ -91,7 +91,7 @@ class Tab:
         return copy
 
     def count(self, operation_id: str) -> int:
-        """How many events of an operation came."""
+        """How many durable events of an operation came."""
         with self._lock:
             return self._counts[operation_id]
 
@@ -114,7 +114,11 @@ class Tab:
     def _receive(self, received: Received) -> None:
         with self._lock:
             self.received.append(received)
-            if "data" in received.frame:
+            if "data" in received.frame and "seq" in received.frame:
                 self._counts[received.frame.get("operationId", "")] += 1
         if "data" in received.frame:
             self._hear(self, received)
+
+
+def _frame(received: Received) -> Json:
+    return received.frame

@@ -6,7 +6,7 @@ It repeats nothing by itself: what a request did or did not do is for whoever se
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,11 @@ class Upload:
         """Bring bytes."""
         sent = {**_VERSION, "Content-Type": BYTES, "Upload-Offset": str(offset), **headers}
         return self.api.request("PATCH", self.url, data, sent)
+
+    def stream(self, offset: int, pieces: Iterator[bytes], length: int) -> Answer:
+        """Bring so many bytes, piece by piece."""
+        sent = {**_VERSION, "Content-Type": BYTES, "Upload-Offset": str(offset), "Content-Length": str(length)}
+        return self.api.request("PATCH", self.url, pieces, sent)
 
     def read(self) -> Json:
         """Read the upload as JSON."""

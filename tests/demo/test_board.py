@@ -84,3 +84,31 @@ def test_percentiles_lie_between_two_neighbours_in_proportion() -> None:
     assert percentile([5.0], 99) == 5.0
     with pytest.raises(ValueError):
         percentile([], 50)
+
+
+def figure(progress: int, upload: str = "u") -> Json:
+    data = {"uploadId": upload, "progress": progress, "bytes": progress * 1e5, "total": 1e7, "status": "uploading"}
+    return {"type": "upload-progress", "courseId": "1", "data": data}
+
+
+def test_without_a_terminal_an_upload_is_a_line_for_each_quarter() -> None:
+    board = PlainBoard(console())
+    for progress in (0, 10, 30, 40, 60, 99, 100, 100):
+        for screen in ("tab 1", "tab 2"):
+            board.watch(screen, figure(progress))
+
+    shares = [" ".join(line.split()[1:3]) for line in text_of(board).splitlines()]
+
+    assert shares == ["0 %", "30 %", "60 %", "99 %", "100 %"]
+
+
+def test_on_a_terminal_an_upload_has_a_bar_on_every_screen_until_it_is_over() -> None:
+    board = LiveBoard(console(terminal=True))
+    for screen, progress in (("tab 2", 40), ("tab 1", 50)):
+        board.watch(screen, figure(progress))
+    assert [bar.split()[:2] for bar in board.bars()] == [["tab", "1"], ["tab", "2"]]
+    assert "50 % 5.0 of 10.0 MB" in board.bars()[0]
+
+    for screen in ("tab 1", "tab 2"):
+        board.watch(screen, figure(100))
+    assert board.bars() == []

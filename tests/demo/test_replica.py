@@ -88,7 +88,7 @@ def test_a_new_video_is_empty_until_a_file_comes() -> None:
 
     assert shape(changed) == [("a", ["x", "y"]), ("b", ["n", "z"])]
     expected = {**video("n", "b", 0), "title": "New", "filename": "n.mp4", "createdAt": NOW, "updatedAt": NOW}
-    assert changed["chapters"][1]["videos"][0] == expected
+    assert changed["chapters"][1]["videos"][0] == {**expected, "file": None}
 
 
 def test_a_video_update_changes_what_it_names() -> None:
@@ -112,6 +112,17 @@ def test_a_moved_video_leaves_one_list_and_enters_the_other() -> None:
 @pytest.mark.parametrize("type_", ["batch-operation-complete", "operation-failed", "course-member-update-complete"])
 def test_events_that_tell_nothing_of_the_outline_only_count(type_: str) -> None:
     assert after(type_, operationId="o") == {**outline(), "seq": 8}
+
+
+def test_an_upload_makes_a_video_and_fills_it() -> None:
+    created = {"videoId": "n", "uploadId": "u", "chapterId": "a", "title": "N", "filename": "n", "position": 0}
+    (video, *_) = after("video-create-complete", **created, version=1)["chapters"][0]["videos"]
+    assert (video["status"], video["file"]) == ("uploading", None)
+
+    final = {"size": 5, "filename": "n.mp4", "createdAt": NOW_MS}
+    (filled, *_) = after("upload-complete", videoId="x", status="complete", finalData=final)["chapters"][0]["videos"]
+    assert (filled["status"], filled["filename"]) == ("complete", "n.mp4")
+    assert filled["file"] == {**final, "createdAt": NOW}
 
 
 @pytest.mark.parametrize("seq", [7, 9])
