@@ -14,7 +14,6 @@ from broadcast.sending.turn import Turn
 from broadcast.streams.outlet import Gathering, StreamOutlet
 
 _MOST_READ_BYTES: Final = 64 * 1024
-_LAST_WORDS_SECONDS: Final = 5
 
 
 def make_scope(request: Any) -> dict[str, Any]:
@@ -119,7 +118,8 @@ class StreamProtocol(protocol.Protocol):
         transport.loseConnection()
         if transport.connected:
             # It may not read what is still on its way.
-            self._ending = asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, self._abort)
+            seconds = self._server.settings.handshake_seconds
+            self._ending = asyncio.get_running_loop().call_later(seconds, self._abort)
 
     def _abort(self) -> None:
         transport: Any = self.transport

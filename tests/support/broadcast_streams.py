@@ -3,10 +3,15 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from broadcast.service import Service
+from broadcast.shell import OUTLET
+from broadcast.streams.outlet import Gathering, StreamOutlet
+from broadcast.streams.stream import EventStream
+from tests.support.broadcast_fakes import FakeTransport
 from tests.support.broadcast_schema import problems
 
 Frame = dict[str, Any]
@@ -55,6 +60,7 @@ class StreamClient:
         self.headers = headers
         self._reader = reader
         self._messages = Messages()
+        self._unread = b""
 
     @property
     def last_id(self) -> str:
@@ -121,10 +127,20 @@ class StreamClient:
         return body
 
     async def _line(self) -> str:
-        line = await self._reader.readline()
-        if not line:
-            raise EOFError
-        return line.decode().removesuffix("\n")
+        while b"\n" not in self._unread:
+            data = await self._read_chunk() if "transfer-encoding" in self.headers else await self._reader.read(2**16)
+            if not data:
+                raise EOFError
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode()
+
+    async def _read_chunk(self) -> bytes:
+        # A proxy sends what has no length in chunks (RFC 9112, section 7.1).
+        size = int(await self._reader.readline(), 16)
+        data = await self._reader.readexactly(size)
+        await self._reader.readexactly(2)
+        return data
 
 
 @contextlib.asynccontextmanager
@@ -143,3 +159,67 @@ async def open_stream(
         yield StreamClient(reader, int(head[0].split()[1]), {name.lower(): value for name, _, value in named})
     finally:
         writer.close()
+
+
+class StreamConnection:
+    """One event stream of a service in this process: the real application on an outlet that keeps what is written."""
+
+    def __init__(self, service: Service, ticket: str, *topics: str, capacity_bytes: int = 2**20, **query: str) -> None:
+        self.transport = FakeTransport()
+        self.messages = Messages()
+        self.status = 0
+        self.answer = b""
+        self.closed_with: int | None = None
+        self._inbox: asyncio.Queue[Frame] = asyncio.Queue()
+        self._gathering = Gathering()
+        self.outlet = StreamOutlet(
+            self.transport,
+            gathering=self._gathering,
+            turn=service.turn,
+            capacity_bytes=capacity_bytes,
+            close_socket=self._close,
+            resume_reading=lambda: None,
+        )
+        scope = {
+            "type": "http",
+            "headers": [(b"authorization", f"Bearer {ticket}".encode())],
+            "query_string": urlencode({"topics": ",".join(topics), **query}).encode(),
+            "extensions": {OUTLET: self.outlet},
+        }
+        self.task = asyncio.create_task(EventStream(service)(scope, self._inbox.get, self._take_reply))
+
+    @property
+    def frames(self) -> list[Frame]:
+        """What the client received so far."""
+        self._gathering.flush()
+        messages = Messages()
+        lines = b"".join(self.transport.written).decode().split("\n")
+        return [frame for frame in map(messages.take, lines) if frame is not None]
+
+    def seqs(self, topic: str) -> list[int]:
+        """The seqs of one topic's events, in the order of arrival."""
+        id_ = topic.partition(":")[2]
+        return [f["seq"] for f in self.frames if "data" in f and id_ in (f.get("courseId"), f.get("userId"))]
+
+    def said(self, type_: str) -> list[Frame]:
+        """The frames of one type."""
+        return [frame for frame in self.frames if frame["type"] == type_]
+
+    async def wait_for(self, is_so: Callable[[], Any], *, seconds: float = 20) -> None:
+        """Wait until something is so."""
+        async with asyncio.timeout(seconds):
+            while not is_so():
+                await asyncio.sleep(0.002)
+
+    async def leave(self) -> None:
+        """Go."""
+        self.outlet.shut()
+        self._inbox.put_nowait({"type": "http.disconnect"})
+        await self.task
+
+    async def _take_reply(self, message: Frame) -> None:
+        self.status = message.get("status", self.status)
+        self.answer += message.get("body", b"")
+
+    def _close(self, code: int) -> None:
+        self.closed_with = code
