@@ -1,7 +1,12 @@
 """Making one object of what came: of an upload's parts, or of the partial uploads that it consists of."""
 
-from apps.uploads import services, storage
+from collections.abc import Sequence
+
+from apps.uploads import services, sizes, storage
 from apps.uploads.models import Part, Protocol, Upload, UploadStatus
+
+_COPIED_AT_ONCE_BYTES = 256 * 1024 * 1024
+"""So much a server copies well before anybody takes it for dead."""
 
 
 def assemble(upload: Upload) -> None:
@@ -49,7 +54,7 @@ def _begin(upload: Upload) -> None:
 def _join(upload: Upload) -> None:
     """Make parts of the partial uploads."""
     sources = [_completed(source) for source in _sources(upload)]
-    parts = _read_and_sent(upload, sources)
+    parts = _Joiner(upload).join(sources)
     Part.objects.bulk_create(parts)
     for source in sources:
         services.throw_away(source, "joined")
@@ -67,21 +72,52 @@ def _completed(source: Upload) -> Upload:
     return source
 
 
-def _read_and_sent(upload: Upload, sources: list[Upload]) -> list[Part]:
-    """Send small partial uploads on: a part of storage's must not be as small as they are."""
-    store, parts, buffer = storage.store(), list[Part](), bytearray()
+class _Joiner:
+    """
+    Makes the parts of an upload: storage copies what partial uploads consist of, without the bytes coming here.
 
-    def send(body: bytes) -> None:
-        number = len(parts) + 1
-        etag = store.upload_part(upload.key, upload.storage_upload_id, number, body)
-        parts.append(Part(upload=upload, number=number, size=len(body), etag=etag))
+    Parts must not be too small, though: what is left over is read, and sent with the beginning of the next.
+    """
 
-    for source in sources:
-        for start in range(0, source.offset, upload.part_size):
-            buffer += store.get_range(source.key, start, min(upload.part_size, source.offset - start))
-            while len(buffer) >= upload.part_size:
-                send(bytes(buffer[: upload.part_size]))
-                del buffer[: upload.part_size]
-    if buffer:
-        send(bytes(buffer))
-    return parts
+    def __init__(self, upload: Upload) -> None:
+        self._upload, self._store = upload, storage.store()
+        self._parts, self._left_over = list[Part](), b""
+
+    def join(self, sources: Sequence[Upload]) -> list[Part]:
+        for source in sources:
+            at = self._fill_up(source)
+            if source.offset - at >= sizes.LEAST_PART_BYTES:
+                self._copy(source, at)
+            else:
+                self._left_over += self._store.get_range(source.key, at, source.offset - at)
+        if self._left_over:
+            self._send()
+        return self._parts
+
+    def _fill_up(self, source: Upload) -> int:
+        """Make what is left over a part, if it comes to one; returns how much of the source went into it."""
+        if not self._left_over:
+            return 0
+        missing = max(0, sizes.LEAST_PART_BYTES - len(self._left_over))
+        taken = self._store.get_range(source.key, 0, min(missing, source.offset))
+        self._left_over += taken
+        if len(self._left_over) >= sizes.LEAST_PART_BYTES:
+            self._send()
+        return len(taken)
+
+    def _copy(self, source: Upload, at: int) -> None:
+        """Copy the rest of a source, in equal pieces: one may not be smaller than a part."""
+        left = source.offset - at
+        size = -(-left // -(-left // _COPIED_AT_ONCE_BYTES))
+        for start in range(at, source.offset, size):
+            length = min(size, source.offset - start)
+            id_, number = self._upload.storage_upload_id, len(self._parts) + 1
+            self._note(self._store.copy_part(self._upload.key, id_, number, source.key, start, length), length)
+
+    def _send(self) -> None:
+        body, self._left_over = self._left_over, b""
+        id_, number = self._upload.storage_upload_id, len(self._parts) + 1
+        self._note(self._store.upload_part(self._upload.key, id_, number, body), len(body))
+
+    def _note(self, etag: str, size: int) -> None:
+        self._parts.append(Part(upload=self._upload, number=len(self._parts) + 1, size=size, etag=etag))

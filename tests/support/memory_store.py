@@ -74,6 +74,15 @@ class MemoryStore:
         upload.parts[number] = (etag, data)
         return etag
 
+    def copy_part(self, key: str, upload_id: str, number: int, source_key: str, start: int, length: int) -> str:
+        self._called("copy_part")
+        upload, source = self._upload(key, upload_id), self._object(source_key).body
+        if not 0 <= start < start + length <= len(source):
+            raise StorageRefused("InvalidRange")
+        data = source[start : start + length]
+        upload.parts[number] = (_etag(data), data)
+        return upload.parts[number][0]
+
     def list_parts(self, key: str, upload_id: str) -> list[PartInfo]:
         self._called("list_parts")
         parts = sorted(self._upload(key, upload_id).parts.items())

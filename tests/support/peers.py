@@ -1,9 +1,9 @@
 """
-Peers of the broadcast service that nobody here wrote: where they are, and how they get there.
+Peers of ours that nobody here wrote: where they are, and how they get there.
 
 ``python -m tests.support.peers`` (``make peers``) installs what is missing: Autobahn|Testsuite, which wants Python 2.7,
-and the packages of ``tests/broadcast/clients``, which want Node. Chromium is Debian's. Without a peer its tests are
-skipped; in CI they fail.
+the packages of ``tests/broadcast/clients``, which want Node, and MiniStack, an S3. Chromium is Debian's. Without a peer
+its tests are skipped; in CI they fail.
 """
 
 import os
@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "tests/broadcast/clients"
 WSTEST = ROOT / ".peers/wstest"
+MINISTACK = ROOT / ".peers/ministack"
+_MINISTACK_REQUIREMENTS = ROOT / "tests/apps/uploads/ministack.txt"
 _WSTEST_REQUIREMENTS = ROOT / "tests/broadcast/conformance/requirements.txt"
 _RUN_WSTEST = f"import site; site.addsitedir({str(WSTEST)!r}); from autobahntestsuite.wstest import run; run()"
 
@@ -60,6 +62,11 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def why_no_ministack() -> str | None:
+    """Say what keeps the second S3 from running."""
+    return None if (MINISTACK / "ministack").is_dir() else "MiniStack is not there: make peers"
+
+
 def main() -> int:
     """Install what is missing and can be had; say what cannot."""
     if (python := python27()) is not None and not (WSTEST / "autobahntestsuite").is_dir():
@@ -67,7 +74,10 @@ def main() -> int:
         subprocess.run([*pip, "--target", WSTEST, "--requirement", _WSTEST_REQUIREMENTS], check=True)
     if (npm := shutil.which("npm")) is not None:
         subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=CLIENTS, check=True)
-    for missing in {why_no_wstest(), why_no_node(), why_no_browser()} - {None}:
+    if why_no_ministack():
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-qqq", "--no-deps"]
+        subprocess.run([*pip, "--target", MINISTACK, "--requirement", _MINISTACK_REQUIREMENTS], check=True)
+    for missing in {why_no_wstest(), why_no_node(), why_no_browser(), why_no_ministack()} - {None}:
         sys.stderr.write(f"peers: {missing}\n")
     return 0
 

@@ -1,6 +1,7 @@
 """Making and checking the bucket."""
 
 import uuid
+from collections.abc import Callable
 
 from botocore.exceptions import ClientError
 from django.conf import settings
@@ -10,6 +11,24 @@ from apps.uploads.storage.errors import translated
 from apps.uploads.storage.process import make
 
 CHECKS_PREFIX = "checks/"
+_CORS = {
+    "AllowedMethods": ["GET", "HEAD", "PUT"],
+    "AllowedHeaders": ["*"],
+    "ExposeHeaders": ["ETag"],
+    "MaxAgeSeconds": 3600,
+}
+_LIFECYCLE = {
+    "Rules": [
+        {
+            "ID": "abort-left-uploads",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+        }
+    ]
+}
+_NOTHING_SET = {"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration"}
+_UNKNOWN_TO_IT = {"NotImplemented", "MethodNotAllowed", "501", "405"}
 _OURS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
@@ -27,6 +46,46 @@ def ensure() -> bool:
     store.head(key)
     store.delete(key)
     return was_made
+
+
+def configure() -> dict[str, str]:
+    """
+    Let the origins of CORS_ALLOWED_ORIGINS upload directly, and have the store abort uploads that were left for a week.
+
+    What somebody has set already stays, and a store that has no such settings does without; says which of all it was.
+
+    Raises:
+        StorageAway, StorageRefused: it cannot be used.
+    """
+    s3, origins = client.make(), list(settings.CORS_ALLOWED_ORIGINS)
+    cors = {"CORSRules": [{**_CORS, "AllowedOrigins": origins}]}
+
+    def set_cors() -> object:
+        return s3.put_bucket_cors(Bucket=settings.S3_BUCKET, CORSConfiguration=cors)  # type: ignore[arg-type]
+
+    def set_lifecycle() -> object:
+        return s3.put_bucket_lifecycle_configuration(Bucket=settings.S3_BUCKET, LifecycleConfiguration=_LIFECYCLE)  # type: ignore[arg-type]
+
+    return {
+        "CORS": _set(lambda: s3.get_bucket_cors(Bucket=settings.S3_BUCKET), set_cors) if origins else "no origins",
+        "lifecycle": _set(lambda: s3.get_bucket_lifecycle_configuration(Bucket=settings.S3_BUCKET), set_lifecycle),
+    }
+
+
+def _set(get: Callable[[], object], put: Callable[[], object]) -> str:
+    with translated():
+        try:
+            get()
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in _UNKNOWN_TO_IT:
+                return "unknown to this storage"
+            if code not in _NOTHING_SET:
+                raise
+        else:
+            return "there"
+        put()
+    return "set"
 
 
 def _make() -> bool:

@@ -53,6 +53,14 @@ class Store(Protocol):
         ``md5``: its digest, to be compared by storage.
         """
 
+    def copy_part(self, key: str, upload_id: str, number: int, source_key: str, start: int, length: int) -> str:
+        """
+        Have storage make a part of a range of another object, without the bytes coming here; gives its ETag.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+
     def list_parts(self, key: str, upload_id: str) -> list[PartInfo]:
         """Say which parts have arrived, by number."""
 

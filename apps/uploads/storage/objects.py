@@ -33,6 +33,18 @@ class ObjectStore:
             )
             return answer["ETag"]
 
+    def copy_part(self, key: str, upload_id: str, number: int, source_key: str, start: int, length: int) -> str:
+        with translated():
+            answer = self._s3.upload_part_copy(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                CopySource={"Bucket": self.bucket, "Key": source_key},
+                CopySourceRange=f"bytes={start}-{start + length - 1}",
+            )
+            return answer["CopyPartResult"]["ETag"]
+
     def list_parts(self, key: str, upload_id: str) -> list[PartInfo]:
         with translated():
             pages = self._s3.get_paginator("list_parts").paginate(Bucket=self.bucket, Key=key, UploadId=upload_id)

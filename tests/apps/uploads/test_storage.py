@@ -1,10 +1,14 @@
-"""The adapter against a real S3, the embedded Swift; its twin in memory passes the same tests."""
+"""
+The adapter against two real S3 that have no code in common, the embedded Swift and MiniStack.
+
+Its twin in memory passes the same tests.
+"""
 
 import hashlib
 import io
 import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,11 +16,21 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from apps.uploads import storage
-from apps.uploads.storage import ObjectMissing, StorageAway, StorageMisconfigured, Store, UploadMissing, process
+from apps.uploads.storage import (
+    ObjectMissing,
+    StorageAway,
+    StorageMisconfigured,
+    Store,
+    UploadMissing,
+    client,
+    process,
+)
 from coursehub.stack.datadir import DataDirectory
 from coursehub.stack.swift import Swift
 from coursehub.stack.watchdog import Watchdog
+from tests.support import ministack, peers
 from tests.support.memory_store import MemoryStore
+from tests.support.uploading import content
 
 pytestmark = pytest.mark.pure
 PART = 5 * 1024 * 1024
@@ -33,16 +47,43 @@ def swift() -> Iterator[Swift]:
     watchdog.close()
 
 
+@pytest.fixture(scope="module")
+def mini() -> Iterator[dict[str, str]]:
+    """The variables of a MiniStack; where it was not installed its tests are skipped, except in CI."""
+    if (missing := peers.why_no_ministack()) and not os.environ.get("CI"):
+        pytest.skip(missing)
+    with ministack.running() as variables:
+        yield variables
+
+
 @pytest.fixture
-def real(swift: Swift, settings: Settings) -> storage.ObjectStore:
-    for name, value in swift.env.items():
+def of_swift(swift: Swift, settings: Settings) -> storage.ObjectStore:
+    return _with(settings, swift.env)
+
+
+@pytest.fixture
+def of_ministack(mini: dict[str, str], settings: Settings) -> storage.ObjectStore:
+    return _with(settings, mini)
+
+
+def _with(settings: Settings, variables: Mapping[str, str]) -> storage.ObjectStore:
+    for name, value in variables.items():
         setattr(settings, name, value)
     return process.make()
 
 
-@pytest.fixture(params=["swift", "memory"])
+SERVERS = ["of_swift", "of_ministack"]
+
+
+@pytest.fixture(params=SERVERS)
+def real(request: pytest.FixtureRequest) -> storage.ObjectStore:
+    store: storage.ObjectStore = request.getfixturevalue(request.param)
+    return store
+
+
+@pytest.fixture(params=[*SERVERS, "memory"])
 def either(request: pytest.FixtureRequest) -> Store:
-    return request.getfixturevalue("real") if request.param == "swift" else MemoryStore()
+    return MemoryStore() if request.param == "memory" else request.getfixturevalue(request.param)
 
 
 def opened(url: str, **how: Any) -> Any:
@@ -129,7 +170,7 @@ def test_a_client_may_put_a_part_with_a_signed_url(real: storage.ObjectStore) ->
     assert real.get_range("d/direct", 0, 10) == b"film"
 
 
-def test_wrong_credentials_are_the_operators_to_mend(real: storage.ObjectStore, settings: Settings) -> None:
+def test_wrong_credentials_are_the_operators_to_mend(of_swift: storage.ObjectStore, settings: Settings) -> None:
     settings.AWS_SECRET_ACCESS_KEY = "wrong"
     with pytest.raises(StorageMisconfigured):
         process.make().put("d/x", b"")
@@ -141,16 +182,100 @@ def test_a_store_that_does_not_answer_is_away(settings: Settings) -> None:
         process.make().head("x")
 
 
-def test_the_bucket_is_made_once_and_checked(
-    real: storage.ObjectStore, settings: Settings, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("server", "at_first", "later"),
+    [
+        ("of_swift", *["CORS: unknown to this storage, lifecycle: unknown to this storage"] * 2),
+        ("of_ministack", "CORS: set, lifecycle: set", "CORS: there, lifecycle: there"),
+    ],
+)
+def test_the_bucket_is_made_once_and_checked_and_set_up(
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    server: str,
+    at_first: str,
+    later: str,
 ) -> None:
-    settings.S3_BUCKET = "another"
+    request.getfixturevalue(server)
+    settings.S3_BUCKET, settings.CORS_ALLOWED_ORIGINS = "another", ["https://courses.example.com"]
     call_command("ensure_bucket")
     call_command("ensure_bucket")
     assert capsys.readouterr().out.splitlines() == [
-        "another was made and can be used.",
-        "another is there and can be used.",
+        *("another was made and can be used.", at_first),
+        *("another is there and can be used.", later),
     ]
+
+
+def test_the_rules_of_a_new_bucket_are_those_that_uploads_need(
+    of_ministack: storage.ObjectStore, settings: Settings
+) -> None:
+    settings.S3_BUCKET, settings.CORS_ALLOWED_ORIGINS = "ruled", ["https://courses.example.com"]
+    call_command("ensure_bucket")
+    s3 = client.make()
+    (cors,) = s3.get_bucket_cors(Bucket="ruled")["CORSRules"]
+    assert (cors["AllowedOrigins"], cors["ExposeHeaders"]) == (["https://courses.example.com"], ["ETag"])
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket="ruled")["Rules"]
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7} and "Expiration" not in rule
+
+
+def test_a_bucket_that_cannot_be_used_is_the_operators_to_mend(
+    of_swift: storage.ObjectStore, settings: Settings
+) -> None:
     settings.AWS_SECRET_ACCESS_KEY = "wrong"
-    with pytest.raises(CommandError, match="another cannot be used"):
+    with pytest.raises(CommandError, match=f"{settings.S3_BUCKET} cannot be used"):
         call_command("ensure_bucket")
+
+
+def test_storage_makes_parts_of_ranges_of_other_objects(either: Store) -> None:
+    half = either.create_multipart("e/half", "video/mp4")
+    body = content(PART + 7)
+    etags = [either.upload_part("e/half", half, n, piece) for n, piece in enumerate([body[:PART], body[PART:]], 1)]
+    either.complete_multipart("e/half", half, list(enumerate(etags, 1)))
+
+    upload = either.create_multipart("e/whole", "video/mp4")
+    etags = [
+        either.copy_part("e/whole", upload, 1, "e/half", 1, PART),
+        either.copy_part("e/whole", upload, 2, "e/half", PART - 3, 10),
+    ]
+    assert [part.size for part in either.list_parts("e/whole", upload)] == [PART, 10]
+    either.complete_multipart("e/whole", upload, list(enumerate(etags, 1)))
+    assert either.get_range("e/whole", 0, 2 * PART) == body[1 : PART + 1] + body[PART - 3 :]
+    other = either.create_multipart("e/other", "video/mp4")
+    with pytest.raises(ObjectMissing):
+        either.copy_part("e/other", other, 1, "e/never", 0, PART)
+    either.abort_multipart("e/other", other)
+
+
+def test_deleting_leaves_no_version_behind(real: storage.ObjectStore, settings: Settings) -> None:
+    settings.S3_BUCKET = "versioned"
+    call_command("ensure_bucket")
+    s3 = client.make()
+    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    store = process.make()
+    for body in (b"first", b"second"):
+        store.put("f/film", body)
+    store.put("f/film-2", b"another, whose key begins alike")
+    s3.delete_object(Bucket="versioned", Key="f/film")  # what a person does by hand: it only hides the object
+    assert len(s3.list_object_versions(Bucket="versioned", Prefix="f/film")["Versions"]) == 3
+
+    store.delete("f/film")
+    left = s3.list_object_versions(Bucket="versioned", Prefix="f/film")
+    assert [version["Key"] for version in left.get("Versions", [])] == ["f/film-2"]
+    assert left.get("DeleteMarkers", []) == []
+
+
+def test_checksums_that_not_every_s3_takes_are_not_sent(real: storage.ObjectStore) -> None:
+    sent = list[str]()
+    events = real._s3.meta.events
+    events.register("before-send.s3", lambda request, **_: sent.extend(name.lower() for name in request.headers))
+
+    upload = real.create_multipart("g/film", "video/mp4")
+    etag = real.upload_part("g/film", upload, 1, io.BytesIO(b"film"), md5=md5(b"film"))
+    real.complete_multipart("g/film", upload, [(1, etag)])
+    real.put("g/small", b"x")
+    real.get_range("g/film", 0, 4)
+    real.delete("g/film")
+
+    assert "content-md5" in sent
+    assert not [name for name in sent if "checksum" in name or "trailer" in name]

@@ -206,9 +206,18 @@ def _final(tus: Tus, urls: list[str], target: Any) -> Any:
     return tus.request("POST", TUS, upload_concat="final;" + " ".join(urls), upload_metadata=given)
 
 
-@pytest.mark.parametrize("sizes", [(3, 4), (6 * MIB, 9 * MIB, 5), (100, 9 * MIB, 7)])
+@pytest.mark.parametrize(
+    ("sizes", "copied"),
+    [
+        ((3, 4), 0),
+        ((6 * MIB, 9 * MIB, 5), 2),
+        ((100, 11 * MIB, 7), 1),
+        ((100, 9 * MIB, 7), 0),
+        ((12 * MIB, MIB, 9 * MIB + 3, 20), 2),
+    ],
+)
 def test_partial_uploads_become_one_file_in_the_order_named(
-    tus: Tus, target: Any, sizes: tuple[int, ...], store: MemoryStore
+    tus: Tus, target: Any, sizes: tuple[int, ...], copied: int, store: MemoryStore
 ) -> None:
     body = content(sum(sizes))
     starts = [sum(sizes[:n]) for n in range(len(sizes))]
@@ -217,6 +226,7 @@ def test_partial_uploads_become_one_file_in_the_order_named(
     said = _final(tus, urls, target)
 
     assert said.status == 201 and _stored(store) == body
+    assert store.calls.get("copy_part", 0) == copied
     head = tus.head(said.url)
     assert (head.offset, head.headers["Upload-Concat"]) == (len(body), "final;" + " ".join(urls))
     assert tus.patch(said.url, len(body), b"more").status == 403

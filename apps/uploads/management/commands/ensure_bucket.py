@@ -9,11 +9,16 @@ from apps.uploads.storage import StorageAway, StorageRefused, bucket
 
 
 class Command(BaseCommand):
-    help = "Make the bucket of S3_BUCKET where it is missing, and check that it can be used."
+    help = (
+        "Make the bucket of S3_BUCKET where it is missing, check that it can be used, and where nobody has done so set "
+        "its CORS (for CORS_ALLOWED_ORIGINS) and its lifecycle."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             was_made = bucket.ensure()
+            settings_of_it = bucket.configure()
         except (StorageAway, StorageRefused) as error:
             raise CommandError(f"{settings.S3_BUCKET} cannot be used: {error.__cause__ or error}") from error
         self.stdout.write(f"{settings.S3_BUCKET} {'was made and' if was_made else 'is there and'} can be used.")
+        self.stdout.write(", ".join(f"{name}: {state}" for name, state in settings_of_it.items()))
