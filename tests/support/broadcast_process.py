@@ -52,7 +52,7 @@ class Broadcast:
                 [sys.executable, "-m", "broadcast"], cwd=ROOT, env=self._environ, stdout=log, stderr=log
             )
         if wait:
-            self.wait_for(200)
+            self.wait_for(200, seconds=60)
         return self
 
     def wait_for(self, status: int, *, path: str = "/readyz", seconds: float = 15) -> None:

@@ -1,19 +1,28 @@
-"""A TCP proxy that cuts connections, for clients that have to come back."""
+"""A TCP proxy that cuts connections, leads elsewhere, delays, or swallows answers."""
 
 import contextlib
 import socket
 import struct
 import threading
+import time
+from pathlib import Path
 
 _CHUNK_BYTES = 65536
 _RESET = struct.pack("ii", 1, 0)
 
 
 class CuttingProxy:
-    """Passes bytes between a port of its own and another one on this machine, until it is told to cut."""
+    """
+    Passes bytes between a port of its own and another one, or a Unix socket, on this machine, until it is told to cut.
 
-    def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
+    ``delay_seconds``: how long it holds what it reads, either way. ``swallows_answers``: it throws away what the target
+    says.
+    """
+
+    def __init__(self, target: int | Path) -> None:
+        self.target = target
+        self.delay_seconds = 0.0
+        self.swallows_answers = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
@@ -40,6 +49,11 @@ class CuttingProxy:
         """Pass connections again."""
         self._away = False
 
+    def lead_to(self, target: int | Path) -> None:
+        """Cut, and pass whoever comes from now on to another server, as an address that moves does."""
+        self.target = target
+        self.cut()
+
     def close(self) -> None:
         """End."""
         self.go_away()
@@ -56,7 +70,7 @@ class CuttingProxy:
 
     def _pass_on(self, client: socket.socket) -> None:
         try:
-            server = socket.create_connection(("127.0.0.1", self._target_port))
+            server = _connect(self.target)
         except OSError:
             _reset(client)
             return
@@ -64,21 +78,35 @@ class CuttingProxy:
             if not self._away:
                 self.connections += 1
                 self._open |= {client, server}
-        for source, target in ((client, server), (server, client)):
-            threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+        for source, target, answers in ((client, server, False), (server, client, True)):
+            threading.Thread(target=self._pump, args=(source, target, answers), daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
             if source not in self._open:
                 raise ConnectionResetError
             while data := source.recv(_CHUNK_BYTES):
-                target.sendall(data)
+                time.sleep(self.delay_seconds)
+                if not (answers and self.swallows_answers):
+                    target.sendall(data)
             target.shutdown(socket.SHUT_WR)
             return
         for end in (source, target):
             with self._lock:
                 self._open.discard(end)
             _reset(end)
+
+
+def _connect(target: int | Path) -> socket.socket:
+    if isinstance(target, int):
+        return socket.create_connection(("127.0.0.1", target))
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(target))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _reset(end: socket.socket) -> None:
