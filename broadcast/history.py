@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from broadcast import revocations
+from broadcast.link import Link
 from broadcast.parcel import Parcel
 from broadcast.resume import Bodies, Retained
 from broadcast.revocations import Revocation
@@ -77,8 +78,12 @@ class History:
         self._bounds = (length, size_bytes, seconds, _HEAD_SECONDS)
         self._on_new_epoch = on_new_epoch
         self._epoch = ""
-        self._append = PipelinedScript(redis, _script("append"))
-        self._read = PipelinedScript(redis, _script("read"))
+        pool = redis.connection_pool
+        # One for each, so that a replay of megabytes holds up no event.
+        self._links = [Link(pool, timeout_seconds=pool.connection_kwargs["socket_timeout"]) for _ in range(2)]
+        appending, reading = self._links
+        self._append = PipelinedScript(appending, _script("append"))
+        self._read = PipelinedScript(reading, _script("read"))
         self._begin = redis.register_script(_script("begin"))
 
     @property
@@ -151,6 +156,8 @@ class History:
 
     async def close(self) -> None:
         """Close all connections."""
+        for link in self._links:
+            link.close()
         await self._redis.aclose(close_connection_pool=True)
 
     def _keys(self, names: Sequence[str]) -> list[str]:

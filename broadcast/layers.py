@@ -14,10 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from channels_redis.pubsub import RedisPubSubChannelLayer  # type: ignore[import-untyped]
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from broadcast.redis_layer import PipeliningLayer
 from broadcast.together import end, together
 
 log = logging.getLogger(__name__)
@@ -71,52 +68,6 @@ class Handlers:
     on_message: Callable[[Message], None]
     on_loss: Callable[[Sequence[str]], None]
     on_lag: Callable[[float], None]
-
-
-class PipeliningLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
-    """channels-redis' layer, which can also send many messages in one round trip instead of one in each."""
-
-    async def group_add_all(self, groups: Sequence[str], channel: str) -> None:
-        """Let a channel hear many groups."""
-        layer = self._get_layer()
-        (shard,) = layer._shards
-        names = [layer._get_group_channel_name(group) for group in groups]
-        for name in names:
-            layer.groups.setdefault(name, set()).add(channel)
-        async with shard._lock:
-            shard._ensure_redis()
-            shard._ensure_receiver()
-            await shard._pubsub.subscribe(*names)
-            shard._subscribed_to.update(names)
-
-    async def group_send_all(self, messages: Sequence[tuple[str, Message]]) -> None:
-        """Send each message to all channels of its group, in order."""
-        layer = self._get_layer()
-        (shard,) = layer._shards
-        async with shard._lock:
-            shard._ensure_redis()
-        pipeline = shard._redis.pipeline(transaction=False)
-        for group, message in messages:
-            pipeline.publish(layer._get_group_channel_name(group), self.serialize(message))
-        await pipeline.execute()
-
-
-def redis_layer(url: str, *, timeout_seconds: float) -> ChannelLayer:
-    """
-    Make a channel layer on one Redis.
-
-    The pub/sub one: memberships live in the connection and vanish with the process, a message takes one round trip
-    instead of five, and nothing has a capacity over which messages are dropped in silence. What it lacks, a word when
-    it loses its connection, the beacons make up for.
-    """
-    host = {
-        "address": url,
-        "socket_timeout": timeout_seconds,
-        "socket_connect_timeout": timeout_seconds,
-        "retry": Retry(NoBackoff(), 1),
-    }
-    layer: ChannelLayer = PipeliningLayer(hosts=[host], prefix="coursehub")
-    return layer
 
 
 def group_of(topic: str) -> str:
@@ -211,12 +162,13 @@ class Node:
 
     async def _read(self, layer: ChannelLayer, channel: str) -> None:
         while True:
-            message = await layer.receive(channel)
+            messages = await _receive_all(layer, channel)
             self._silent_periods = 0
-            if message["type"] == _BEACON:
-                self._hear(message)
-            else:
-                self._handlers.on_message(message)
+            for message in messages:
+                if message["type"] == _BEACON:
+                    self._hear(message)
+                else:
+                    self._handlers.on_message(message)
 
     async def _write(self, layer: ChannelLayer) -> None:
         await self._carries.wait()
@@ -323,6 +275,12 @@ def _tell_tried(outgoing: Sequence[Outgoing]) -> None:
     for _, _, tried in outgoing:
         if not tried.done():
             tried.set_result(None)
+
+
+async def _receive_all(layer: ChannelLayer, channel: str) -> list[Message]:
+    if isinstance(layer, PipeliningLayer):
+        return await layer.receive_all(channel)
+    return [await layer.receive(channel)]
 
 
 async def _group_add_all(layer: ChannelLayer, topics: Sequence[str], channel: str) -> None:

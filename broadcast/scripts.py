@@ -5,8 +5,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
+
+from broadcast.link import Link
 
 _CALLS_AT_ONCE: Final = 64
 _BYTES_AT_ONCE: Final = 8 * 1024 * 1024
@@ -32,8 +33,8 @@ class PipelinedScript:
     does in between is not held up. When Redis is away, all that wait are told at once.
     """
 
-    def __init__(self, redis: Redis, source: str) -> None:
-        self._redis = redis
+    def __init__(self, link: Link, source: str) -> None:
+        self._link = link
         self._source = source
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         self._waiting: list[Call] = []
@@ -78,16 +79,16 @@ class PipelinedScript:
         replies = await self._evaluate(calls)
         unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            await self._redis.script_load(self._source)
+            await self._link.execute([["SCRIPT", "LOAD", self._source]])
             for number, reply in zip(unknown, await self._evaluate([calls[n] for n in unknown]), strict=True):
                 replies[number] = reply
         return replies
 
     async def _evaluate(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for call in calls:
-            pipeline.evalsha(self._sha, len(call.keys), *call.keys, *call.arguments)
-        return await pipeline.execute(raise_on_error=False)
+        sha = self._sha
+        return await self._link.execute(
+            [["EVALSHA", sha, len(call.keys), *call.keys, *call.arguments] for call in calls]
+        )
 
 
 def _settle(call: Call, reply: Any) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
-from broadcast import layers, parcel, revocations
+from broadcast import parcel, revocations
 from broadcast.bundles import Bundler
 from broadcast.clients import Clients
 from broadcast.config import Settings
@@ -25,6 +25,7 @@ from broadcast.limits import Pace
 from broadcast.metrics import Metrics
 from broadcast.parcel import Packed, Parcel
 from broadcast.reading import Reader
+from broadcast.redis_layer import redis_layer
 from broadcast.resume import Limits, Retained
 from broadcast.revocations import Revocation, Revocations
 from broadcast.sending import native
@@ -84,7 +85,7 @@ class Service:
         )
         self._reader = Reader(self.history, limit=settings.replay_limit, limit_bytes=settings.replay_bytes)
         self._healer = Healer(self.hub, self.history, self.metrics, limit=settings.history_length)
-        make = make_layer or partial(layers.redis_layer, timeout_seconds=settings.redis_timeout_seconds)
+        make = make_layer or partial(redis_layer, timeout_seconds=settings.redis_timeout_seconds)
         self._layers = Layers(
             [self._make_node(number, partial(make, url)) for number, url in enumerate(settings.channel_layer_urls)]
         )
