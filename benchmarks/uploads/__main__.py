@@ -6,8 +6,12 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -20,6 +24,8 @@ from benchmarks.uploads.report import Run
 from benchmarks.uploads.world import QUICK, Effort, World
 from coursehub.stack.errors import StackError
 
+Scenario = Callable[[World, Figures, int], None]
+
 _COPIES = 3
 """How often the largest upload may be on the disk at once: the file, in storage, and what is on its way."""
 
@@ -30,7 +36,7 @@ def main() -> int:
     effort = QUICK if options.quick else Effort()
     try:
         _require_room(effort)
-        text, path = _measure(console, options, effort)
+        text, path, failed = _measure(console, options, effort)
     except StackError as error:
         console.print(f"There is nothing to measure: {error}", markup=False)
         return 2
@@ -39,7 +45,7 @@ def main() -> int:
     if options.publish:
         insert(report.DOCUMENT, text, report.BEGIN, report.END)
         console.print("Published in docs/benchmarks.md.")
-    return 0
+    return 1 if failed else 0
 
 
 def _require_room(effort: Effort) -> None:
@@ -49,8 +55,8 @@ def _require_room(effort: Effort) -> None:
         raise StackError(f"{tempfile.gettempdir()} has {free // MIB:,} MiB free, and {needed // MIB:,} are needed.")
 
 
-def _measure(console: Console, options: argparse.Namespace, effort: Effort) -> tuple[str, Path]:
-    figures = Figures()
+def _measure(console: Console, options: argparse.Namespace, effort: Effort) -> tuple[str, Path, bool]:
+    figures, failures = Figures(), list[str]()
     chosen = [one for one in scenarios.ROUND if not options.only or one.__name__ in options.only]
     console.print("Starting CourseHub and making files …")
     with worlds.running(effort) as world:
@@ -59,10 +65,22 @@ def _measure(console: Console, options: argparse.Namespace, effort: Effort) -> t
         for round_ in range(options.rounds):
             for scenario in chosen:
                 console.print(f"Round {round_ + 1} of {options.rounds}: {scenario.__name__.replace('_', ' ')}")
-                scenario(world, figures, round_)
+                if failure := _try(scenario, world, figures, round_):
+                    failures.append(failure)
         run = Run(options.rounds, time.monotonic() - started, (load, os.getloadavg()[0]), options.quick)
-    text = report.markdown(figures, run, _sizes(effort))
-    return text, report.save(figures, text, options.results)
+    text = report.markdown(figures, run, _sizes(effort)) + "".join(f"- {failure}\n" for failure in failures)
+    return text, report.save(figures, text, options.results), bool(failures)
+
+
+def _try(scenario: Scenario, world: World, figures: Figures, round_: int) -> str:
+    """Measure a scenario; says what went wrong, which does not stop the others."""
+    try:
+        scenario(world, figures, round_)
+    except (AssertionError, OSError, HTTPException, BotoCoreError, ClientError, Boto3Error) as problem:
+        world.empty_bucket()
+        text = " ".join(f"{type(problem).__name__}: {problem}".split())
+        return f"**Failed** in round {round_ + 1}, {scenario.__name__.replace('_', ' ')}: {text[:300]}"
+    return ""
 
 
 def _warm_up(world: World) -> None:
@@ -84,7 +102,7 @@ def _sizes(effort: Effort) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.uploads", description=__doc__.partition(":")[2].strip())
-    parser.add_argument("--rounds", type=int, default=3, help="how often to measure everything (3)")
+    parser.add_argument("--rounds", type=int, default=2, help="how often to measure everything (2)")
     parser.add_argument("--quick", action="store_true", help="upload smaller files")
     names = [scenario.__name__ for scenario in scenarios.ROUND]
     parser.add_argument("--only", nargs="+", choices=names, help="leave the other scenarios out")

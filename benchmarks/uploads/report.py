@@ -50,7 +50,16 @@ class Aim:
 
 
 def _ratio(scenario: str, subject: str, base: str) -> Callable[[Figures], float | None]:
-    return lambda figures: figures.ratio(scenario, THROUGHPUT, subject, base)
+    return lambda figures: _compared(figures, scenario, subject, base)
+
+
+def _compared(figures: Figures, scenario: str, subject: str, base: str) -> float | None:
+    ours, theirs = (figures.find(scenario, THROUGHPUT, name) for name in (subject, base))
+    if ours is None or theirs is None:
+        return None
+    if len(ours.rounds) != len(theirs.rounds):  # one of them failed in a round
+        return ours.value / theirs.value
+    return figures.ratio(scenario, THROUGHPUT, subject, base)
 
 
 def _largest(figure: str, unit_of: tuple[str, ...]) -> Callable[[Figures], float | None]:
@@ -109,7 +118,7 @@ def _table(scenario: str, series: list[Series], figures: Figures) -> Iterator[st
     yield "| | " + " | ".join(subjects) + " | |"
     yield "|---|" + "---:|" * len(subjects) + "---|"
     for base in (PLAIN_ONE, PLAIN) if scenario in (ONE, MANY) else ():
-        ratios = [figures.ratio(scenario, THROUGHPUT, subject, base) for subject in subjects]
+        ratios = [_compared(figures, scenario, subject, base) for subject in subjects]
         yield _row(f"{THROUGHPUT} {_SHORT[base]}", ratios, "×")
     for figure in dict.fromkeys(one.figure for one in series):
         found = [figures.find(scenario, figure, subject) for subject in subjects]
