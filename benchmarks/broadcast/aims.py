@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.broadcast import connecting, fanning, ingesting
+from benchmarks.broadcast import connecting, fanning, ingesting, scene
 from benchmarks.broadcast.peers.others import Nchan, Stock
 from benchmarks.broadcast.peers.ours import CourseHub
 from benchmarks.figures import Figures
@@ -86,6 +86,23 @@ def rise(unit: str, subject: str = OURS) -> Value:
     return value
 
 
+def worst(scenario: str, name: str) -> Value:
+    """The highest of a figure's medians over all subjects."""
+
+    def value(figures: Figures) -> float | None:
+        series = figures.scenarios().get(scenario, [])
+        return max((median(one.rounds) for one in series if one.figure == name), default=None)
+
+    return value
+
+
+def _of_manners() -> Iterator[Aim]:
+    who = "others without manners"
+    yield Aim(f"{who}: p99 of those that behave, to before", worst(scene.MANNERS, scene.RATIO), 1.5, "×")
+    yield Aim(f"{who}: lost or late for those that behave", worst(scene.MANNERS, scene.LOST), 0, "")
+    yield Aim(f"{who}: memory at most, more than before", worst(scene.MANNERS, scene.GROWN), scene.BOUND_MB, "MB")
+
+
 def _of_fan_out(clients: int) -> Iterator[Aim]:
     scenario, who = fanning.fan_out_title(clients), f"one topic, {clients:,} clients: CPU a delivery"
     yield Aim(f"{who}, to the limit", figure(scenario, "CPU to the limit's"), 1.15, "×")
@@ -127,5 +144,5 @@ def _of_the_rest() -> Iterator[Aim]:
 
 def rows(figures: Figures, many: int) -> list[str]:
     """Write all aims that were measured; ``many`` stands for ten thousand clients."""
-    all_ = [*_of_fan_out(fanning.FEW), *_of_fan_out(many), *_of_the_rest(), *_of_clients(many)]
+    all_ = [*_of_fan_out(fanning.FEW), *_of_fan_out(many), *_of_the_rest(), *_of_clients(many), *_of_manners()]
     return [row for aim in all_ if (row := aim.row(figures))]

@@ -148,7 +148,7 @@ class Audience:
 def gathered(bench: Bench, peer: Peer, *, clients: int, topics: int = 1, warm_up: bool = True) -> Iterator[Audience]:
     """Start a server, and connect clients that hear one topic each. ``warm_up`` False: nothing was posted yet."""
     # The kind differs from run to run: the history in Valkey outlives a server.
-    kind = next(_KINDS)
+    kind = next(KINDS)
     names = [wire.topic(number, kind) for number in range(topics)]
     with peer:
         bench.loader.open(
@@ -163,4 +163,5 @@ def gathered(bench: Bench, peer: Peer, *, clients: int, topics: int = 1, warm_up
             bench.loader.close()
 
 
-_KINDS = itertools.count(16)
+KINDS = itertools.count(16)
+"""Numbers for topics, so that those of a run are its own."""

@@ -121,6 +121,18 @@ class Loader:
         words = path, port, connections, window, seconds, rate, int(again)
         return Posted(**self._ask("post " + " ".join(str(word) for word in words)))
 
+    def stare(self) -> int:
+        """Let all clients read nothing more; returns how many."""
+        return int(self._ask("stare")["changed"])
+
+    def vanish(self) -> int:
+        """
+        Unplug all clients: what the server sends is dropped unacknowledged, and nothing comes back; returns how many.
+
+        Only `close` makes them be heard of again, with their FIN.
+        """
+        return int(self._ask("vanish")["changed"])
+
     def close(self) -> None:
         """Close all clients."""
         self._ask("close")

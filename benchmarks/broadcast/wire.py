@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 EVENT_BYTES = 200
-"""How long every event is that is delivered."""
+"""How long every event is that is delivered, if nothing else is said."""
 _LOOPBACK = (127 << 24) + 1
 _CLIENTS_AN_ADDRESS = 10_000
 _KEY = base64.b64encode(b"the load tester ").decode()
@@ -24,9 +24,10 @@ class Event:
     topic: str
     number: int
     seq: int | None
+    size: int = EVENT_BYTES
 
     def envelope(self) -> dict[str, object]:
-        """Make the event as clients get it, `EVENT_BYTES` long."""
+        """Make the event as clients get it, ``size`` bytes long."""
         event: dict[str, object] = {
             "type": "upload-progress" if self.seq is None else "chapter-update-complete",
             "courseId": self.topic,
@@ -37,7 +38,7 @@ class Event:
             event["seq"] = self.seq
         data = {"n": f"{self.number:010}", "title": ""}
         length = len(encode(event | {"data": data}))
-        return event | {"data": data | {"title": "x" * (EVENT_BYTES - length)}}
+        return event | {"data": data | {"title": "x" * (self.size - length)}}
 
 
 def encode(value: object) -> bytes:
@@ -98,6 +99,11 @@ def upgrade(path: str, headers: Mapping[str, str] | None = None) -> bytes:
     own = {"Host": "127.0.0.1", "Upgrade": "websocket", "Connection": "Upgrade"}
     own |= {"Sec-WebSocket-Key": _KEY, "Sec-WebSocket-Version": "13", **(headers or {})}
     return _head(f"GET {path} HTTP/1.1", own)
+
+
+def get(path: str, headers: Mapping[str, str]) -> bytes:
+    """Make a GET."""
+    return _head(f"GET {path} HTTP/1.1", {"Host": "127.0.0.1", **headers})
 
 
 def post(path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:

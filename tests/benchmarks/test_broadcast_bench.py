@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_the_load_generator_sees_deliveries_that_never_come() -> None:
         posted = loader.post(limit.port, posts_of(limit, [1], 11), seconds=0.1)
 
     assert (posted.expected, posted.deliveries) == (11, 10)
+
+
+@pytest.mark.parametrize("become", [Loader.stare, Loader.vanish])
+def test_clients_without_manners_hear_nothing_more(become: Callable[[Loader], int]) -> None:
+    with Limit() as limit, Loader() as loader:
+        loader.open(limit.port, [limit.opening(number, [TOPIC]) for number in range(10)]).insist()
+        changed = become(loader)
+        posted = loader.post(limit.port, posts_of(limit, [1, 2], 0), seconds=0.1, window=2)
+
+    assert changed == 10
+    assert (posted.accepted, posted.deliveries, posted.dropped) == (2, 0, 0)
 
 
 def test_a_client_that_is_refused_has_failed() -> None:

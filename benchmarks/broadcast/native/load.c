@@ -7,6 +7,8 @@
  *   open FILE PORT INFLIGHT          connect clients, at most INFLIGHT handshakes at a time
  *   post FILE PORT CONNECTIONS WINDOW SECONDS RATE LOOP
  *                                    post requests, WINDOW of them undelivered at a time or RATE a second (0: no rate)
+ *   stare                            let all clients read nothing more, and have next to no room for it
+ *   vanish                           let all clients drop whatever comes, unread and unacknowledged, as if unplugged
  *   close                            close all clients
  *
  * An event carries "n":"<10 digits>", its number, by which it is found when it was posted; and "seq":<n>, by which each
@@ -16,6 +18,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -558,6 +561,26 @@ static void run_close(void) {
     printf("{\"closed\":%d}\n", closed);
 }
 
+static void stare(struct client *client) {
+    int room = 4096;
+    watch(&client->source, 0, EPOLL_CTL_MOD);
+    setsockopt(client->source.fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+}
+
+/* A filter on the socket drops packets before TCP sees them: no acknowledgement, no reset, and no root is needed. */
+static void vanish(struct client *client) {
+    struct sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = {1, &drop_all};
+    if (setsockopt(client->source.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0) die("filter");
+}
+
+static void run_rudely(void (*become)(struct client *)) {
+    int changed = 0;
+    for (uint32_t i = 0; i < client_count; i++)
+        if (clients[i].state == LIVE) become(&clients[i]), changed++;
+    printf("{\"changed\":%d}\n", changed);
+}
+
 static int obey(void) {
     static char line[4096], path[2048];
     int port, a, b, loop;
@@ -566,6 +589,8 @@ static int obey(void) {
     if (sscanf(line, "open %2047s %d %d", path, &port, &a) == 3) run_open(path, port, a);
     else if (sscanf(line, "post %2047s %d %d %d %lf %lf %d", path, &port, &a, &b, &seconds, &rate, &loop) == 7)
         run_post(path, port, a, b, seconds, rate, loop);
+    else if (!strncmp(line, "stare", 5)) run_rudely(stare);
+    else if (!strncmp(line, "vanish", 6)) run_rudely(vanish);
     else if (!strncmp(line, "close", 5)) run_close();
     else printf("{\"error\":\"unknown command\"}\n");
     fflush(stdout);
