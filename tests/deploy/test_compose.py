@@ -61,7 +61,7 @@ def test_every_line_of_the_procfile_is_a_service_with_the_same_command() -> None
 
 
 def test_what_has_to_be_there_is_there() -> None:
-    assert SERVICES.keys() >= {*OURS, "proxy", "postgres", "redis", "objects", "bucket"}
+    assert SERVICES.keys() >= {*OURS, "proxy", "postgres", "redis", "objects"}
     assert SERVICES["broadcast"]["deploy"]["replicas"] == 2
     assert int(image("postgres")[1].split("-")[0]) >= 15
     assert float(image("redis")[1].split("-")[0]) >= 7
@@ -131,10 +131,23 @@ def test_the_database_is_the_one_that_is_made() -> None:
     assert url == expected
 
 
-def test_the_bucket_that_is_made_is_the_one_that_is_used() -> None:
-    for name in ("S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        assert filled_in("bucket")[name] == filled_in("api")[name]
-    assert filled_in("objects")["MINIO_ROOT_USER"] == filled_in("api")["AWS_ACCESS_KEY_ID"]
+def test_the_object_store_knows_the_one_that_uses_it() -> None:
+    for theirs, ours in (("USER", "AWS_ACCESS_KEY_ID"), ("PASSWORD", "AWS_SECRET_ACCESS_KEY")):
+        assert filled_in("objects")[f"MINIO_ROOT_{theirs}"] == filled_in("api")[ours]
+
+
+def test_the_proxy_passes_the_bucket_on_to_the_object_store() -> None:
+    proxy = (PROJECT / "deploy" / "nginx.conf").read_text()
+    (location,) = re.findall(rf"location /{filled_in('api')['S3_BUCKET']}/ {{(.*?)}}", proxy, re.DOTALL)
+    assert filled_in("api")["S3_ENDPOINT_URL"] == "http://objects:9000" and "set $objects objects:9000;" in location
+
+
+def test_no_location_of_the_proxy_loses_the_headers_that_all_need() -> None:
+    """A location with a header of its own inherits none: the API would not know under which name it was asked."""
+    proxy = (PROJECT / "deploy" / "nginx.conf").read_text()
+    server, *locations = re.split(r"^ {8}location ", proxy, flags=re.MULTILINE)
+    assert "proxy_set_header Host $http_host;" in server
+    assert not [location for location in locations if "proxy_set_header" in location]
 
 
 def test_only_the_proxy_is_open_to_the_outside() -> None:
