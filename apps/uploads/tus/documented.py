@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from django.conf import settings
+from drf_spectacular.openapi import AutoSchema
 from pydantic import BaseModel, Field
 
 from apps.core import documentation
@@ -69,6 +70,14 @@ class Bytes(Spoken):
     offset: Annotated[int, Field(alias="Upload-Offset", ge=0, le=10**18 - 1)]
     length: Annotated[Size, Field(alias="Upload-Length", description="The file's, where it was deferred.")] = 1
     checksum: Checksum = ""
+
+
+class BodyRequired(AutoSchema):
+    """For views that take no request without bytes."""
+
+    def _get_request_body(self, direction: Any = "request") -> Any:
+        body = super()._get_request_body(direction)
+        return body and {**body, "required": True}
 
 
 def answers(

@@ -198,6 +198,7 @@ class UploadView(TusView):
     """One upload. Its requests are not counted: there are places for so many at once."""
 
     throttle_classes = ()
+    schema = documented.BodyRequired()
 
     @documented.answers(
         200,
