@@ -64,6 +64,7 @@ def answers(
     content_type: str | None = None,
     without_bodies: bool = False,
     reasons: Mapping[int, str] = MappingProxyType({}),
+    also: Mapping[int, type[BaseModel]] = MappingProxyType({}),
 ) -> Callable[[View], View]:
     """
     Document a view's method: ``data`` is what its answer carries, ``page`` says that it is a list in pages.
@@ -71,7 +72,7 @@ def answers(
     ``answer`` replaces the whole answer's model where it is not ``{success, data}``; ``name`` is the document's
     operationId, where the path makes a misleading one. Without ``data`` and ``answer`` there is no body.
     ``content_type`` is that of a request's body that is bytes; ``without_bodies``: errors have none either (HEAD).
-    ``reasons`` say of a status what it means here.
+    ``reasons`` say of a status what it means here. ``also``: what other answers carry that are no failures.
     """
     success = answer or (_answer_model(data, page) if data else None)
     failures = {*can_fail, 500, 503, *((401, 429) if signed_in else ())}
@@ -82,6 +83,7 @@ def answers(
         parameters=[*parameters, *_query_parameters(query)],
         responses={
             status: OpenApiResponse(success, "Done." if status != 202 else "Taken; the events follow."),
+            **{code: OpenApiResponse(_answer_model(carried, False), "Done.") for code, carried in also.items()},
             **{code: OpenApiResponse(failure, {**_REASONS, **reasons}[code]) for code in sorted(failures)},
         },
     )

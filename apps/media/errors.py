@@ -21,9 +21,9 @@ class InUse(errors.Conflict):
 
     code = "in_use"
 
-    def __init__(self, links: Sequence[LinkRow]) -> None:
+    def __init__(self, links: Sequence[LinkRow], count: int | None = None) -> None:
         self.links = links
-        super().__init__(linkCount=len(links))
+        super().__init__(linkCount=len(links) if count is None else count)
 
     def with_blockers(self, blockers: Sequence[dict[str, Any]]) -> "InUse":
         """Name what the file is used by."""

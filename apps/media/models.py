@@ -83,7 +83,12 @@ class Media(models.Model):
             models.Index("owner", "trashed", "size", "id", name="media_by_size"),
             models.Index("owner", "trashed", Coalesce("last_used_at", models.Value(NEVER)), "id", name="media_by_use"),
             models.Index("owner", "trashed", "category", "created_at", "id", name="media_by_category"),
+            models.Index("owner", "trashed", "category", "size", "id", name="media_by_category_and_size"),
             models.Index("owner", "trashed", "used", "created_at", "id", name="media_by_usedness"),
+            models.Index(
+                *("owner", "trashed", "used", Coalesce("last_used_at", models.Value(NEVER)), "id"),
+                name="media_by_usedness_and_use",
+            ),
             models.Index(
                 "owner", "status", "created_at", name="unfinished_media", condition=~models.Q(status=Status.COMPLETE)
             ),

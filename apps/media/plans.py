@@ -53,16 +53,16 @@ def delete(user: User, media_id: UUID, body: schemas.DeleteMedia, *, force: bool
     """Plan a file's way to the trash."""
     found = access.changeable(user, media_id)
     if found.row and found.row.link_count and not force and found.is_settled:
-        raise in_use(user, media_id)
+        raise in_use(user, found.row)
     _check_version(found, body.base_version)
     payload = {"force": force, "known": True} | _base(body.base_version)
     return single("media.delete", found.lane, payload, _id(media_id))
 
 
-def in_use(owner: User, media_id: UUID) -> InUse:
+def in_use(owner: User, row: Media) -> InUse:
     """Say what a file is used by."""
-    links = link_table.of_files({str(media_id)})
-    return InUse(links).with_blockers(selectors.blockers(owner.pk, links[:BLOCKERS_MAX]))
+    links = link_table.first_of_file(row.pk, BLOCKERS_MAX)
+    return InUse(links, row.link_count).with_blockers(selectors.blockers(owner.pk, links))
 
 
 def restore(user: User, media_id: UUID, body: schemas.RestoreMedia) -> Plan:
@@ -90,7 +90,7 @@ def purge(user: User, media_id: UUID) -> Plan:
     found = access.changeable(user, media_id, also_in_trash=True)
     if found.row and not found.row.deleted_at and found.is_settled:
         if found.row.link_count:
-            raise in_use(user, media_id)
+            raise in_use(user, found.row)
         raise errors.Conflict("Only what is in the trash can be purged. Delete it first.")
     return single("media.purge", found.lane, {"known": True}, _id(media_id))
 

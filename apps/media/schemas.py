@@ -1,6 +1,7 @@
 """Bodies of requests and answers about media."""
 
-from datetime import UTC, datetime
+import re
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -9,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from apps.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, Page
 from apps.core.schemas import Body, Filename, Id, Key, Position, Reference, TempId, Text, Title, Version
 from apps.operations.schemas import Mutation
-from apps.uploads.schemas import Sha256, Size
+from apps.uploads.schemas import FileSize, Sha256
 
 BULK_MAX = 10_000
 
@@ -26,8 +27,14 @@ def _target_type(value: object) -> object:
     return "video" if value == "lesson" else value
 
 
-def _in_utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _as_written(value: object) -> object:
+    """Take times as RFC 3339 has them only: pydantic would take numbers, days, and times of nowhere, too."""
+    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
+        raise PydanticCustomError("time", "A time as RFC 3339 has it, with its offset from UTC")
+    return value
 
 
 def _each_once(ids: list[Any]) -> list[Any]:
@@ -42,13 +49,14 @@ TargetType = Annotated[
     Field(description="`lesson` is another word for `video`."),
 ]
 Role = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_as_written)]
 Search = Annotated[Text, StringConstraints(max_length=200)]
 Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,2000}$")]
 Bytes = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Category = Literal["video", "image", "document", "other"]
 Status = Literal["uploading", "processing", "complete", "error"]
-IdList = Annotated[list[Id], Field(min_length=1, max_length=BULK_MAX), AfterValidator(_each_once)]
+_Unique = Field(json_schema_extra={"uniqueItems": True})
+IdList = Annotated[list[Id], Field(min_length=1, max_length=BULK_MAX), AfterValidator(_each_once), _Unique]
 Ordering = Annotated[
     str,
     StringConstraints(pattern=r"^-?(created|createdAt|name|size|lastUsed|lastUsedAt)$"),
@@ -191,7 +199,7 @@ class ReplaceMedia(Mutation):
 
     filename: Filename = ""
     type: Text = ""
-    size: Size
+    size: FileSize
     checksum: Sha256 | None = None
     protocol: Literal["tus", "s3"] = "tus"
 

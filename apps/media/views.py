@@ -197,7 +197,7 @@ class MediaHistoryView(ApiView):
 
 
 class BulkDeleteView(MutationView):
-    @mutation(schemas.BulkData, body=schemas.BulkDelete)
+    @mutation(schemas.BulkData, body=schemas.BulkDelete, also={200: schemas.BulkImpactData})
     def post(self, request: Request) -> JsonResponse:
         """Move up to 10,000 files to the trash; with ``dryRun`` only say (200) what would happen."""
         body = parse(schemas.BulkDelete, json_body(request))

@@ -1,6 +1,7 @@
 """The base of every view that mutates: naming, replaying, submitting, answering."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.http import JsonResponse
@@ -81,8 +82,13 @@ def mutation(
     query: type[BaseModel] | None = None,
     answer: type[BaseModel] | None = None,
     can_fail: Sequence[int] = (),
+    also: Mapping[int, type[BaseModel]] = MappingProxyType({}),
 ) -> Callable[[documentation.View], documentation.View]:
-    """Document a mutation; ``data`` is what its 202 says besides the operationId, ``answer`` all that it says."""
+    """
+    Document a mutation; ``data`` is what its 202 says besides the operationId, ``answer`` all that it says.
+
+    ``also``: what it answers where nothing is changed.
+    """
     failures: Any = {400, 403, 409, 413, 415, 422, *can_fail}
     return documentation.answers(
         data,
@@ -92,4 +98,5 @@ def mutation(
         status=202,
         can_fail=failures,
         parameters=_DOCUMENTED,
+        also=also,
     )

@@ -1,7 +1,6 @@
 """How PostgreSQL answers a question: the plans of the statements behind a request."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from benchmarks.media.world import World
@@ -16,22 +15,30 @@ def of(world: World, path: str) -> str:
     from django.test import Client
 
     asked: list[tuple[float, str, Any]] = []
-    with connection.execute_wrapper(_remembering(asked)):
+    connection.ensure_connection()
+    usual = connection.connection.cursor_factory
+    connection.connection.cursor_factory = _remembering(usual, asked)
+    try:
         Client(headers={"authorization": f"Bearer {world.api.token}"}).get(f"/api/v1/{path}")
+    finally:
+        connection.connection.cursor_factory = usual
     asked.sort(key=lambda one: one[0], reverse=True)
     return "\n".join(_explained(statement, values) for _, statement, values in asked[:_LONGEST])
 
 
-def _remembering(asked: list[tuple[float, str, Any]]) -> Callable[..., Any]:
-    def remember(execute: Any, statement: Any, values: Any, many: bool, context: Any) -> Any:
-        began = time.perf_counter()
-        try:
-            return execute(statement, values, many, context)
-        finally:
-            if str(statement).lstrip().upper().startswith("SELECT"):
-                asked.append((time.perf_counter() - began, str(statement), values))
+def _remembering(usual: Any, asked: list[tuple[float, str, Any]]) -> Any:
+    """Make a cursor class that keeps what was selected, and how long it took."""
 
-    return remember
+    class Remembering(usual):  # type: ignore[misc]
+        def execute(self, statement: Any, values: Any = None, **more: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return super().execute(statement, values, **more)
+            finally:
+                if str(statement).lstrip().upper().startswith(("SELECT", "WITH")):
+                    asked.append((time.perf_counter() - began, str(statement), values))
+
+    return Remembering
 
 
 def _explained(statement: str, values: Any) -> str:

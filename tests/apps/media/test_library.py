@@ -39,9 +39,12 @@ def test_filters_narrow_the_list_and_totals_stay(api: ApiClient, owner: User, st
     assert names(api, "category=image") == ["Logo 100%.png"]
     assert names(api, "minSize=11&maxSize=29") == ["Logo 100%.png"]
     assert names(api, "status=error") == ["notes_final.pdf"]
-    assert names(api, "q=LOGO") == names(api, "q=0%25") == names(api, "q=png+logo") == ["Logo 100%.png"]
+    assert names(api, "q=LOGO") == names(api, "q=00%25") == names(api, "q=png+logo") == ["Logo 100%.png"]
     assert names(api, "q=s_f") == ["notes_final.pdf"] and names(api, "q=xyz") == []
     assert names(api, "usage=used") == [] and len(names(api, "usage=unused")) == 3
+    assert names(api, "q=l") == names(api, "q=pn") == ["Logo 100%.png"], "words that begin so"
+    assert names(api, "q=og") == names(api, "q=%25") == [] and names(api, "q=fi+n") == ["notes_final.pdf"]
+    assert names(api, "maxSize=19") == ["Intro.mp4"] and names(api, "category=image&maxSize=19&ordering=name") == []
     tomorrow = (clock.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert names(api, f"createdAfter={tomorrow}") == [] and len(names(api, f"createdBefore={tomorrow}")) == 3
     totals = api.get("media/?q=xyz").body["totals"]
