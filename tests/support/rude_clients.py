@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from benchmarks.broadcast import wire
+from tests.support.websocket_bytes import take_frame
 
 Frame = dict[str, Any]
 
@@ -70,7 +71,7 @@ class RudeClient:
     def frames(self) -> list[Frame]:
         """The whole frames that have come."""
         data, found = self._data.partition(b"\r\n\r\n")[2], []
-        while (frame := _first_frame(data)) is not None:
+        while (frame := take_frame(data)) is not None:
             opcode, payload, data = frame
             if opcode == 1:
                 found.append(json.loads(payload))
@@ -80,14 +81,3 @@ class RudeClient:
         """Be unplugged: from now on every packet that comes is dropped, unread, unacknowledged and unanswered."""
         program = ctypes.create_string_buffer(struct.pack("=HBBI", _RETURN, 0, 0, 0))
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
-
-
-def _first_frame(data: bytes) -> tuple[int, bytes, bytes] | None:
-    """Take a frame off: its opcode, its payload, and what follows it."""
-    length, skip = data[1] & 127 if len(data) > 1 else 0, 2
-    if length > 125:
-        skip = 4 if length == 126 else 10
-        length = int.from_bytes(data[2:skip], "big")
-    if len(data) < skip + length:
-        return None
-    return data[0] & 15, data[skip : skip + length], data[skip + length :]
