@@ -3,7 +3,7 @@
 import json
 import urllib.request
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from demo.client import Api, Json, Listener
@@ -22,11 +22,11 @@ class Film:
     tab: Listener
     content: bytes
     operation_id: str = "film"
-    target: dict[str, Any] = field(init=False)
 
-    def __post_init__(self) -> None:
-        chapter = self.course.chapters[0]
-        object.__setattr__(self, "target", {"kind": "video", "chapterId": chapter, "title": "Film"})
+    @property
+    def target(self) -> Json:
+        """What the film is for."""
+        return {"kind": "video", "chapterId": self.course.chapters[0], "title": "Film"}
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ CHUNK_BYTES = 2 * 1024 * 1024
 
 def uploader(url: str, film: Film, **more: Any) -> Any:
     client = TusClient(f"{url}/api/v1/uploads/tus/", headers={"Authorization": f"Bearer {film.owner.token}"})
-    how = {"chunk_size": CHUNK_BYTES, "metadata": film.metadata, **more}
+    how = {"chunk_size": CHUNK_BYTES, "metadata": film.metadata, "retries": 5, "retry_delay": 1, **more}
     return client.uploader(file_stream=io.BytesIO(film.content), **how)
 
 
