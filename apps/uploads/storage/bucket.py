@@ -28,7 +28,6 @@ _LIFECYCLE = {
     ]
 }
 _NOTHING_SET = {"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration"}
-_UNKNOWN_TO_IT = {"NotImplemented", "MethodNotAllowed", "501", "405"}
 _OURS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
@@ -52,7 +51,8 @@ def configure() -> dict[str, str]:
     """
     Let the origins of CORS_ALLOWED_ORIGINS upload directly, and have the store abort uploads that were left for a week.
 
-    What somebody has set already stays, and a store that has no such settings does without; says which of all it was.
+    What somebody has set already stays; where the store has no such settings, or the key may not make them, they are
+    left alone. Says which of all it was.
 
     Raises:
         StorageAway, StorageRefused: it cannot be used.
@@ -67,25 +67,36 @@ def configure() -> dict[str, str]:
         return s3.put_bucket_lifecycle_configuration(Bucket=settings.S3_BUCKET, LifecycleConfiguration=_LIFECYCLE)  # type: ignore[arg-type]
 
     return {
-        "CORS": _set(lambda: s3.get_bucket_cors(Bucket=settings.S3_BUCKET), set_cors) if origins else "no origins",
-        "lifecycle": _set(lambda: s3.get_bucket_lifecycle_configuration(Bucket=settings.S3_BUCKET), set_lifecycle),
+        "CORS": _set(lambda: s3.get_bucket_cors(Bucket=settings.S3_BUCKET).get("CORSRules"), set_cors)
+        if origins
+        else "no origins",
+        "lifecycle": _set(
+            lambda: s3.get_bucket_lifecycle_configuration(Bucket=settings.S3_BUCKET).get("Rules"), set_lifecycle
+        ),
     }
 
 
 def _set(get: Callable[[], object], put: Callable[[], object]) -> str:
     with translated():
         try:
-            get()
+            # Swift answers a question about the lifecycle with a list of objects.
+            return "there" if get() else "left alone (not understood)"
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _UNKNOWN_TO_IT:
-                return "unknown to this storage"
-            if code not in _NOTHING_SET:
-                raise
-        else:
-            return "there"
-        put()
-    return "set"
+            if error.response["Error"]["Code"] not in _NOTHING_SET:
+                return _left(error)
+        try:
+            put()
+            return "set"
+        except ClientError as error:
+            return _left(error)
+
+
+def _left(error: ClientError) -> str:
+    """Do without: not every store has this, and not every key may do it."""
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if status >= 500 and status != 501:
+        raise error
+    return f"left alone ({error.response['Error']['Code']})"
 
 
 def _make() -> bool:

@@ -185,7 +185,7 @@ def test_a_store_that_does_not_answer_is_away(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("server", "at_first", "later"),
     [
-        ("of_swift", *["CORS: unknown to this storage, lifecycle: unknown to this storage"] * 2),
+        ("of_swift", *["CORS: left alone (NotImplemented), lifecycle: left alone (not understood)"] * 2),
         ("of_ministack", "CORS: set, lifecycle: set", "CORS: there, lifecycle: there"),
     ],
 )
