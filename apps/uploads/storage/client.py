@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS, CONNECTIONS = 3, 60, 4, 32
 
 
-def make(endpoint_url: str | None = None) -> "S3Client":
+def make(endpoint_url: str | None = None, *, read_seconds: float = READ_SECONDS) -> "S3Client":
     """
     Build a client; building one takes a tenth of a second, and it may be used by many threads at once.
 
-    ``endpoint_url``: where to, instead of S3_ENDPOINT_URL; what it signs is signed for that name.
+    ``endpoint_url``: where to, instead of S3_ENDPOINT_URL; what it signs is signed for that name. ``read_seconds``: for
+    how long storage may say nothing.
     """
     made: S3Client = boto3.session.Session().client(
         "s3",
@@ -29,18 +30,18 @@ def make(endpoint_url: str | None = None) -> "S3Client":
         region_name=settings.S3_REGION,
         aws_access_key_id=settings.AWS_ACCESS_KEY_ID or None,  # none: boto looks for a role of the machine's
         aws_secret_access_key=settings.AWS_SECRET_ACCESS_KEY or None,
-        config=_config(),
+        config=_config(read_seconds),
     )
     return made
 
 
-def _config() -> Config:
+def _config(read_seconds: float) -> Config:
     options: dict[str, Any] = {
         "signature_version": "s3v4",
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
         "connect_timeout": CONNECT_SECONDS,
-        "read_timeout": READ_SECONDS,
+        "read_timeout": read_seconds,
         "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
         "max_pool_connections": CONNECTIONS,
         "tcp_keepalive": True,
