@@ -177,7 +177,7 @@ class BridgeConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, refused: Refused) -> None:
         # What still comes is read and thrown away: closing at once would lose the answer on its way.
-        self._service.metrics.count_post(refused.status, 0, 0.0)
+        self._service.metrics.posts.count(refused.status, 0, 0.0)
         answer = publish.refuse(refused.status, refused.code, refused.message)
         self._answers.append(_encode(answer, False, int(time.time())))
 

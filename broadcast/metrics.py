@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from broadcast.tally import Tally
+from broadcast.tally import Posts, Tally
 
 _SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _DELAY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -39,12 +39,8 @@ class Metrics:
         self.heals = Counter("coursehub_gap_heals", "Gaps found in topics.", ["outcome"], registry=registry)
         self.healed = Counter("coursehub_events_healed", "Events from history that filled a gap.", registry=registry)
         self.dropped = Counter("coursehub_events_dropped", "Events not emitted.", ["reason"], registry=registry)
-        self.bridge = Counter("coursehub_bridge_requests", "Posts to the bridge.", ["status"], registry=registry)
-        self._posts: dict[int, Counter] = {}
-        self.ingested = Counter("coursehub_events_ingested", "Events taken from the bridge.", registry=registry)
-        self.ingest_seconds = Histogram(
-            "coursehub_ingest_seconds", "Time to take one post.", registry=registry, buckets=_SECONDS
-        )
+        self.posts = Posts(_SECONDS)
+        registry.register(self.posts)
         self.ingest_delay = Histogram(
             "coursehub_ingest_delay_seconds",
             "Age of the oldest event of a post once the history has it: by its timestamp, so by two clocks.",
@@ -71,15 +67,6 @@ class Metrics:
         Gauge(name, text, registry=self.registry).set_function(topics)
         name, text = "coursehub_broadcast_events_behind", "Events of those topics that were not emitted yet."
         Gauge(name, text, registry=self.registry).set_function(events)
-
-    def count_post(self, status: int, taken: int, seconds: float) -> None:
-        """Count one POST to the bridge: its answer, the events taken anew, and the time it took."""
-        posts = self._posts.get(status)
-        if posts is None:
-            posts = self._posts[status] = self.bridge.labels(str(status))
-        posts.inc()
-        self.ingested.inc(taken)
-        self.ingest_seconds.observe(seconds)
 
     def measure(self, gauge: Gauge, value: Callable[[], float]) -> None:
         """Let a gauge be read when it is asked for."""

@@ -129,7 +129,7 @@ class Request(WebRequest):  # type: ignore[misc]
     def _refuse(self) -> None:
         # What still comes is read and thrown away: closing at once would lose the answer on its way.
         self._refused = True
-        self.server.service.metrics.bridge.labels("413").inc()
+        self.server.service.metrics.posts.count(413, 0, 0.0)
         self.requestHeaders.removeHeader(b"expect")
         self.channel.transport.write(_TOO_LARGE)
 

@@ -83,7 +83,7 @@ async def _take(service: Service, batch: Batch, started: float) -> Answer:
 
 
 def _counted(service: Service, answer: Answer, started: float, *, taken: int = 0) -> Answer:
-    service.metrics.count_post(answer.status, taken, time.perf_counter() - started)
+    service.metrics.posts.count(answer.status, taken, time.perf_counter() - started)
     return answer
 
 

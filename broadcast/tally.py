@@ -1,4 +1,4 @@
-"""What the hub emitted, counted in plain numbers: cheap to add to, and made into metrics only when somebody asks."""
+"""What happens for every event, in plain numbers: cheap to add to, made into metrics only when somebody asks."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -17,16 +17,60 @@ _KNOWN_TYPES: Final = frozenset(
 )
 
 
+class _Times:
+    """A histogram of times, up to each of ``bounds`` (seconds)."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._seconds = 0.0
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Count so many that took so long together."""
+        self._seconds += seconds
+        self._counts[bisect_left(self._bounds, seconds / count)] += count
+
+    def metric(self, name: str, text: str) -> Metric:
+        """Make the metric."""
+        total, buckets = 0, []
+        for bound, count in zip([*map(str, map(float, self._bounds)), "+Inf"], self._counts, strict=True):
+            total += count
+            buckets.append((bound, float(total)))
+        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._seconds)
+
+
+class Posts(Collector):
+    """The metrics of what was posted to the bridge."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._by_status: Counter[int] = Counter()
+        self._taken = 0
+        self._times = _Times(bounds)
+
+    def count(self, status: int, taken: int, seconds: float) -> None:
+        """Count one POST: its answer, the events taken anew, and the time it took."""
+        self._by_status[status] += 1
+        self._taken += taken
+        self._times.add(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the metrics."""
+        posts = CounterMetricFamily("coursehub_bridge_requests", "Posts to the bridge.", labels=["status"])
+        for status, count in self._by_status.items():
+            posts.add_metric([str(status)], count)
+        yield posts
+        yield CounterMetricFamily("coursehub_events_ingested", "Events taken from the bridge.", value=self._taken)
+        yield self._times.metric("coursehub_ingest_seconds", "Time to take one post.")
+
+
 class Tally(Collector):
     """The metrics of what the hub emitted; a watcher of it."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
         self._by_type: Counter[str] = Counter()
-        self._by_time = [0] * (len(bounds) + 1)
         self._deliveries = 0
         self._failed = 0
-        self._seconds = 0.0
+        self._times = _Times(bounds)
 
     def count(self, parcels: Sequence[Parcel], deliveries: int, failed: int, seconds: float) -> None:
         """Count events of one topic that went out together."""
@@ -35,8 +79,7 @@ class Tally(Collector):
             self._by_type[parcel.type if parcel.type in _KNOWN_TYPES else _OTHER] += 1
         self._deliveries += deliveries
         self._failed += failed
-        self._seconds += seconds
-        self._by_time[bisect_left(self._bounds, seconds / len(parcels))] += len(parcels)
+        self._times.add(seconds, len(parcels))
 
     def collect(self) -> Iterator[Metric]:
         """Make the metrics."""
@@ -47,16 +90,4 @@ class Tally(Collector):
         succeeded = self._deliveries - self._failed
         yield CounterMetricFamily("coursehub_listeners_notified", "Deliveries to listeners.", value=succeeded)
         yield CounterMetricFamily("coursehub_listener_errors", "Deliveries that raised.", value=self._failed)
-        yield HistogramMetricFamily(
-            "coursehub_emit_seconds",
-            "Time to write one event to all.",
-            buckets=self._buckets(),
-            sum_value=self._seconds,
-        )
-
-    def _buckets(self) -> list[tuple[str, float]]:
-        total, buckets = 0, []
-        for bound, count in zip([*map(str, map(float, self._bounds)), "+Inf"], self._by_time, strict=True):
-            total += count
-            buckets.append((bound, float(total)))
-        return buckets
+        yield self._times.metric("coursehub_emit_seconds", "Time to write one event to all.")
