@@ -15,11 +15,13 @@ from broadcast.contracts import bridge
 PREFIX: Final = f"POST {bridge.PATH} ".encode()
 """How a request to the bridge begins."""
 
-_VERSIONS: Final = ("1.0", "1.1")
+_HOSTS: Final = {"1.0": 0, "1.1": 1}
+"""How many Host headers a request has at least, by the version of HTTP."""
 MAX_HEAD_BYTES: Final = 16 * 1024
 _MOST_DISCARDED_BYTES: Final = 16 * bridge.MAX_BODY_BYTES
 _TIMESTAMP: Final = bridge.TIMESTAMP_HEADER.lower().encode()
 _SIGNATURE: Final = bridge.SIGNATURE_HEADER.lower().encode()
+_HOST: Final = b"host"
 
 
 class Post(NamedTuple):
@@ -71,6 +73,7 @@ class Reader:
         self._parser = httptools.HttpRequestParser(self)
         self._buffer = b""
         self._headers: dict[bytes, bytes] = {}
+        self._host_count = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._has_head = self._in_body = self._complete = self._overrun = self._refused = False
@@ -118,7 +121,7 @@ class Reader:
         if end == 3:
             return _LONG_HEAD if len(buffer) >= MAX_HEAD_BYTES else None
         self._headers = {}
-        self._body_bytes = 0
+        self._host_count = self._body_bytes = 0
         self._has_head = self._complete = self._upgrades = False
         if not (self._parse(buffer[:end]) and self._has_head):
             return _NOT_HTTP
@@ -176,11 +179,14 @@ class Reader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Be told a header, or what looks like one after a chunked body and does not count."""
         if not self._has_head:
-            self._headers[name.lower()] = value
+            key = name.lower()
+            self._headers[key] = value
+            self._host_count += key == _HOST
 
     def on_headers_complete(self) -> None:
         """Be told that the head is over."""
-        self._has_head = self._parser.get_http_version() in _VERSIONS
+        # RFC 9112, section 3.2: one Host, which only HTTP/1.0 may leave out.
+        self._has_head = _HOSTS.get(self._parser.get_http_version(), 2) <= self._host_count <= 1
         self._keep_alive = self._parser.should_keep_alive()
         self._upgrades = self._parser.should_upgrade()
 

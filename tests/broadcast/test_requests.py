@@ -44,7 +44,12 @@ def test_a_post_is_read_with_the_headers_that_count():
 
 
 def test_missing_headers_are_empty():
-    assert read(b"POST /broadcast HTTP/1.1\r\n\r\n") == [Post(b"", "", "", True)]
+    assert read(b"POST /broadcast HTTP/1.1\r\nHost: x\r\n\r\n") == [Post(b"", "", "", True)]
+
+
+def test_only_http_1_0_may_leave_out_the_host():
+    (found,) = read(post(version=b"1.0").replace(b"Host: x\r\n", b""))
+    assert isinstance(found, Post)
 
 
 def test_posts_sent_ahead_are_read_in_order():
@@ -137,6 +142,9 @@ def test_nothing_is_decided_before_it_can_be(cut: int):
         (post(more=b"X: y\n Z: 1\r\n"), 400),
         (post(more=b"X: a\x00b\r\n"), 400),
         (post(more=b" folded: 1\r\n"), 400),
+        (post().replace(b"Host: x\r\n", b""), 400),
+        (post(more=b"host: y\r\n"), 400),
+        (post(version=b"1.0", more=b"host: y\r\n"), 400),
         (post(version=b"2.0"), 400),
         (post(version=b"0.9"), 400),
         (post(version=b"x"), 400),
