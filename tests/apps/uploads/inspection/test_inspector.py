@@ -9,8 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from apps.uploads.errors import NotAllowed
 from apps.uploads.inspection import inspector, ranges
 from apps.uploads.inspection.facts import Facts
 from apps.uploads.inspection.inspector import InspectionFailed, inspect
-from tests.support import media
+from tests.support import hostile, media
 
 pytestmark = pytest.mark.pure
 
@@ -110,23 +108,6 @@ def test_little_is_read_of_a_large_file_whose_index_is_last() -> None:
 # What is not what it seems
 
 
-def a_zip() -> bytes:
-    into = io.BytesIO()
-    with zipfile.ZipFile(into, "w") as archive:
-        archive.writestr("film.mp4", b"no film")
-    return into.getvalue()
-
-
-def png_claiming(width: int, height: int) -> bytes:
-    """An image bomb: a valid header, and far too many pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-
-
 def claiming(video: bytes, width: int) -> bytes:
     """A Matroska file whose header says that its picture is so wide."""
     honest = b"\xb0\x82" + (320).to_bytes(2, "big")
@@ -140,7 +121,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "one byte": lambda: b"\0",
     "zeros": lambda: bytes(100_000),
     "noise": lambda: os.urandom(100_000),
-    "zip": a_zip,
+    "zip": hostile.archive,
     "svg with a script": lambda: SVG,
     "html": lambda: b"<!doctype html><script>alert(1)</script>",
     "elf": lambda: Path(sys.executable).read_bytes()[:50_000],
@@ -154,8 +135,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "png with a wrong checksum": lambda: media.image("PNG").replace(b"IDATx", b"IDATy"),
     "webp that ends early": lambda: media.image("WEBP")[:-10],
     "pdf that ends early": lambda: media.pdf()[:-20],
-    "image bomb": lambda: png_claiming(60_000, 60_000),
-    "image of no height": lambda: png_claiming(10, 0),
+    "image bomb": lambda: hostile.picture_claiming(60_000, 60_000),
+    "image of no height": lambda: hostile.picture_claiming(10, 0),
     "header only": lambda: b"\0\0\0\x18ftypisom\0\0\0\0isommp42",
     "boxes in a circle": lambda: b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\0\x00moov" + b"\0\0\0\x01trak" + bytes(8),
 }

@@ -1,0 +1,83 @@
+"""What clients say of a file that is not so: its size, its place, its name, and whose it is."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from demo import tus
+from demo.client import Api
+from tests.support.faulty_storage import FaultyStorage
+from tests.support.films import MIB, Sent, film, nothing_is_orphaned
+from tests.support.stack import Cast, Course, Site, refusal
+
+
+@pytest.fixture
+def site(frail: Site) -> Site:
+    return frail
+
+
+@pytest.fixture
+def people(frail_people: Cast) -> Cast:
+    return frail_people
+
+
+@pytest.fixture(autouse=True)
+def tidy(site: Site, faulty: FaultyStorage) -> Iterator[None]:
+    """After each of these nothing is orphaned."""
+    yield
+    nothing_is_orphaned(site, faulty)
+
+
+def test_5_gib_are_announced_and_10_bytes_come(cast: Cast, course: Course) -> None:
+    target = {"kind": "video", "chapterId": course.chapters[0]}
+    upload = tus.create(cast.owner, 5 * 1024 * MIB, target)
+    assert upload.patch(0, b"0123456789").status == 204
+    assert upload.offset() == 10
+    # Nobody can say that this was all.
+    assert refusal(upload.patch(10, b"x", **{"Upload-Length": "10"})) == (400, "validation_error")
+    assert upload.patch(0, b"again").status == 409
+    assert cast.owner.delete(f"uploads/{upload.upload_id}/").status < 300
+    assert cast.owner.wait(upload.operation_id)["status"] == "failed"
+
+
+def test_more_than_was_announced_is_refused_before_it_is_taken(cast: Cast, course: Course) -> None:
+    sent = Sent.by(cast.owner, course, film())
+    assert sent.upload.patch(0, sent.data + b"x").status == 413
+    assert sent.upload.offset() == 0
+    sent.go_on()
+    sent.arrives_once()
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\films\\film.mp4", "film.mp4"),
+        ("fi\0lm.mp4", "film.mp4"),
+        ("film-\u202e4pm.exe", "film-4pm.exe"),
+        ("film" * 2_500 + ".mp4", ("film" * 2_500)[:251] + ".mp4"),
+        ("Фильм 🎬.mp4", "Фильм 🎬.mp4"),
+    ],
+)
+def test_a_name_is_only_a_name(cast: Cast, course: Course, faulty: FaultyStorage, name: str, kept: str) -> None:
+    sent = Sent.by(cast.owner, course, film(), filename=name)
+    sent.go_on()
+    assert sent.arrives_once()["data"]["finalData"]["filename"] == kept
+    keys = [found["Key"] for found in faulty.client().list_objects_v2(Bucket=faulty.bucket)["Contents"]]
+    assert not any("film" in key or "passwd" in key for key in keys)
+
+
+def test_nobody_touches_an_upload_of_someone_else(cast: Cast, course: Course) -> None:
+    sent = Sent.by(cast.owner, course, film())
+    for other in (cast.editor, cast.viewer, cast.stranger):
+        theirs = _as(other, sent.upload)
+        assert theirs.head().status == 404
+        assert refusal(theirs.patch(0, sent.data)) == (404, "not_found")
+        assert refusal(other.delete(f"uploads/{sent.upload.upload_id}/")) == (404, "not_found")
+        assert refusal(other.get(f"uploads/{sent.upload.upload_id}/")) == (404, "not_found")
+    sent.go_on()
+    sent.arrives_once()
+
+
+def _as(other: Api, upload: tus.Upload) -> tus.Upload:
+    return tus.Upload(other, upload.url, upload.upload_id, upload.operation_id, upload.target_id)
