@@ -37,11 +37,12 @@ class StreamOutlet(Outlet):
     What other clients get is other bytes, so these are not written by the send loop.
     """
 
-    __slots__ = ("_drained", "_fresh", "_gathering")
+    __slots__ = ("_drained", "_fresh", "_gathering", "_keys")
 
     def __init__(self, transport: Any, *, gathering: Gathering, **options: Any) -> None:
         self._gathering = gathering
-        self._fresh: list[tuple[bytes, Hashable]] = []
+        self._fresh: list[bytes] = []
+        self._keys: dict[int, Hashable] = {}
         self._drained: asyncio.Future[None] | None = None
         super().__init__(transport, **options)
 
@@ -50,17 +51,25 @@ class StreamOutlet(Outlet):
         fresh = self._fresh
         if not fresh:
             self._gathering.add(self)
-        fresh.append((message, key))
+        if key is not None:
+            self._keys[len(fresh)] = key
+        fresh.append(message)
         if len(fresh) >= _MOST_AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
         """Send what was put."""
-        fresh, self._fresh = self._fresh, []
-        if self._open and fresh and not self._lagging:
-            fresh = self._send_some(fresh)
-        for message, key in fresh:
-            self._put(message, key)
+        fresh = self._fresh
+        if not fresh:
+            return
+        self._fresh, begun = [], 0
+        if self._open and not self._lagging:
+            data = fresh[0] if len(fresh) == 1 else b"".join(fresh)
+            sent = self._send(data)
+            begun = len(fresh) if sent == len(data) else self._hand_on_begun(fresh, sent)
+        keys, self._keys = self._keys, {}
+        for number in range(begun, len(fresh)):
+            self._put(fresh[number], keys.get(number))
 
     def write(self, frame: bytes) -> None:
         """Send a message now, after everything that was put before."""
@@ -98,12 +107,11 @@ class StreamOutlet(Outlet):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    def _send_some(self, fresh: list[tuple[bytes, Hashable]]) -> list[tuple[bytes, Hashable]]:
-        """Send as much as goes out at once; returns what did not, without the message that has begun."""
-        sent = self._send(b"".join([message for message, _ in fresh]))
-        for number, (message, _) in enumerate(fresh):
+    def _hand_on_begun(self, messages: list[bytes], sent: int) -> int:
+        """Hand on the rest of the message in which these bytes end; returns the number of the next."""
+        for number, message in enumerate(messages, 1):
             if sent < len(message):
                 self._hand_on(message[sent:])
-                return fresh[number + 1 :]
+                return number
             sent -= len(message)
-        return []
+        return len(messages)

@@ -69,10 +69,14 @@ class EventStream(Shell):
 
     def deliver(self, parcel: Parcel) -> None:
         """Send an event."""
-        if parcel.seq is None:
+        topic, seq = parcel.topic, parcel.seq
+        if seq is None:
             self._outlet.put(parcel.ending, parcel.progress_key)
-        else:
-            self._send_event(parcel.topic, parcel.seq, parcel.ending)
+            return
+        if topic != self._moving:
+            self._move(topic)
+        self._seqs[topic] = seq
+        self._outlet.put(self._beginning + parcel.ending)
 
     def resync(self, topic: str, seq: int, reason: str) -> None:
         """Tell the client to refetch a topic."""
@@ -144,9 +148,12 @@ class EventStream(Shell):
         for seq, body in enumerate(bodies, self._seqs.get(topic, 0) + 1):
             if topic not in self._joining:
                 return
-            ending = streams.ending(body, topic=topic, seq=seq)
-            self._send_event(topic, seq, ending)
-            written += len(self._beginning) + len(ending)
+            if topic != self._moving:
+                self._move(topic)
+            self._seqs[topic] = seq
+            message = self._beginning + streams.ending(body, topic=topic, seq=seq)
+            self._outlet.put(message)
+            written += len(message)
             if written > _REPLAYED_AT_ONCE_BYTES:
                 written = 0
                 await self._drained()
@@ -155,14 +162,11 @@ class EventStream(Shell):
         if not await self._outlet.drained(self._service.settings.ping_timeout_seconds):
             self._close(sessions.TOO_SLOW)
 
-    def _send_event(self, topic: str, seq: int, ending: bytes) -> None:
-        if topic != self._moving:
-            # As long as only one topic moves, the positions of the others are the same bytes.
-            self._moving = topic
-            others = [streams.position(name, at) for name, at in self._seqs.items() if name != topic]
-            self._beginning = streams.beginning(others)
-        self._seqs[topic] = seq
-        self._outlet.put(self._beginning + ending)
+    def _move(self, topic: str) -> None:
+        # As long as only one topic moves, the positions of the others are the same bytes.
+        self._moving = topic
+        others = [streams.position(name, seq) for name, seq in self._seqs.items() if name != topic]
+        self._beginning = streams.beginning(others)
 
     def _stand(self, topic: str, seq: int) -> None:
         self._seqs[topic], self._moving = seq, None

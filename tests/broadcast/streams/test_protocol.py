@@ -1,0 +1,41 @@
+"""The connection of an event stream."""
+
+import dataclasses
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from broadcast.config import Settings
+from broadcast.streams.outlet import Gathering
+from broadcast.streams.protocol import StreamProtocol
+
+SETTINGS = Settings(redis_url="redis://", channel_layer_urls=(), broadcast_secret="b", ticket_secret="t")
+
+
+class FakeConnection:
+    """A transport with a real socket, and no loop."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket()
+        self.protocol: object = None
+
+    def getHandle(self) -> socket.socket:  # noqa: N802
+        """Give the socket."""
+        return self.socket
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
+        """Set what there is nothing to see of."""
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no TCP_USER_TIMEOUT")
+def test_a_client_that_vanishes_is_given_up_by_the_kernel_as_late_as_a_silent_websocket():
+    settings = dataclasses.replace(SETTINGS, ping_seconds=7, ping_timeout_seconds=4)
+    created: list[object] = []
+    server = SimpleNamespace(settings=settings, create_application=lambda protocol, _scope: created.append(protocol))
+    connection = FakeConnection()
+    stream = StreamProtocol(server, None, Gathering())
+    stream.open(connection, {})
+    assert connection.protocol is stream is created[0]
+    assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 11_000
+    connection.socket.close()
