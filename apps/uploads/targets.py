@@ -63,8 +63,10 @@ class Target(Protocol):
     id_name: str
     """How its id is called in answers and events: ``videoId``, ``mediaId``."""
     progress_event: str
-    body: type[BaseModel]
-    """What a target of this kind may say."""
+
+    @property
+    def body(self) -> type[BaseModel]:
+        """What a target of this kind may say."""
 
     def allowed(self) -> frozenset[str]:
         """Name the categories of content that it takes: of video, image, document, other."""

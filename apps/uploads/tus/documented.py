@@ -76,7 +76,7 @@ class BodyRequired(AutoSchema):
     """For views that take no request without bytes."""
 
     def _get_request_body(self, direction: Any = "request") -> Any:
-        body = super()._get_request_body(direction)
+        body = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         return body and {**body, "required": True}
 
 
