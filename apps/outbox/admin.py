@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from apps.outbox import services
+from apps.outbox import selectors, services
 from apps.outbox.models import DeliveryCursor, OutboxEvent, Topic
 
 
@@ -21,9 +21,21 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
+class BehindFilter(admin.SimpleListFilter):
+    title = "delivery"
+    parameter_name = "behind"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("yes", "behind")]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Topic]") -> "QuerySet[Topic]":
+        return queryset.filter(name__in=selectors.behind()) if self.value() else queryset
+
+
 @admin.register(Topic)
 class TopicAdmin(ReadOnly):
     list_display = ["name", "last_seq", "delivered_seq", "touched_at"]
+    list_filter = [BehindFilter]
     search_fields = ["name"]
     ordering = ["-touched_at"]
     actions = ["redeliver"]

@@ -1,26 +1,15 @@
 """Questions about topics and their events."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.db.models import Min
-from prometheus_client.core import GaugeMetricFamily, Metric
 
 from apps.core import clock, sql
 from apps.outbox.models import OutboxEvent, Topic
 
 BEHIND_AT_ONCE = 5_000
 """`behind` names no more topics than this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """How far delivery is behind: topics and events concerned, and the age of the oldest in seconds."""
-
-    topics: int
-    events: int
-    oldest_seconds: float
 
 
 def newest_seqs(names: Collection[str]) -> dict[str, int]:
@@ -50,32 +39,7 @@ def behind(*, since: timedelta | None = None) -> list[str]:
     return [row[0] for row in sql.rows(_BEHIND.format(clause=clause, limit=BEHIND_AT_ONCE), values)]
 
 
-def lag() -> Lag:
-    """Say how far delivery is behind, over all topics."""
-    topics, events, oldest = sql.rows(_LAG, [])[0]
-    age = (clock.now() - oldest).total_seconds() if oldest else 0.0
-    return Lag(topics, int(events), max(age, 0.0))
-
-
-def lag_metrics() -> Iterable[Metric]:
-    """Yield delivery's lag as metrics."""
-    now = lag()
-    yield GaugeMetricFamily("coursehub_outbox_topics_behind", "Topics with undelivered events.", now.topics)
-    yield GaugeMetricFamily("coursehub_outbox_undelivered", "Events not delivered yet.", now.events)
-    yield GaugeMetricFamily(
-        "coursehub_outbox_oldest_undelivered_seconds", "Age of the oldest undelivered event.", now.oldest_seconds
-    )
-    withheld = OutboxEvent.objects.exclude(withheld="").count()
-    yield GaugeMetricFamily("coursehub_outbox_withheld", "Events that had to be withheld; see the admin.", withheld)
-
-
 _BEHIND = """
     SELECT topic.name FROM outbox_topic topic JOIN outbox_deliverycursor cursor ON cursor.topic = topic.name
     WHERE topic.last_seq > cursor.delivered_seq {clause} ORDER BY topic.touched_at LIMIT {limit}
-"""
-_LAG = """
-    SELECT count(*), coalesce(sum(topic.last_seq - cursor.delivered_seq), 0), min(event.created_at)
-    FROM outbox_topic topic JOIN outbox_deliverycursor cursor ON cursor.topic = topic.name
-    LEFT JOIN outbox_outboxevent event ON event.topic = topic.name AND event.seq = cursor.delivered_seq + 1
-    WHERE topic.last_seq > cursor.delivered_seq
 """

