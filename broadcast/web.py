@@ -30,13 +30,13 @@ class WebApplication:
             bridge.PATH: {"POST": self._post},
             frames.PATH: {"GET": self._refuse_upgrade},
             streams.PATH: {"GET": self._refuse_stream, "OPTIONS": self._preflight},
-            "/healthz": {"GET": self._healthz},
-            "/readyz": {"GET": self._readyz},
+            "/healthz": {"GET": self._healthz, "HEAD": self._healthz},
+            "/readyz": {"GET": self._readyz, "HEAD": self._readyz},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        if scope["path"] == "/metrics" and scope["method"] == "GET":
+        if scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD"):
             await _send(send, 200, CONTENT_TYPE_PLAIN_0_0_4, self._service.metrics.render())
             return
         await respond(send, await self._answer(scope, receive))

@@ -173,6 +173,13 @@ def test_health_and_readiness(broadcast: Broadcast):
     assert broadcast.get("/readyz") == (200, {"success": True, "data": {"status": "ready"}})
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_who_asks_for_the_head_only_gets_that(broadcast: Broadcast, path: str):
+    status, headers, body = broadcast.request("HEAD", path)
+    assert (status, body) == (200, b"")
+    assert int(headers["content-length"]) > 0
+
+
 async def test_metrics_count_what_the_observer_did(broadcast: Broadcast, user: str, course: str):
     names = ("coursehub_events_emitted_total", "coursehub_listeners_notified_total", "coursehub_emit_seconds_count")
     async with broadcast.client(ticket(user, [course])) as client, broadcast.client(ticket(user, [course])) as other:
