@@ -1,14 +1,16 @@
-"""What clients say of a file that is not so: its size, its place, its name, and whose it is."""
+"""Files that are not what they say: each is refused with the reason, none reaches anybody, none leads anywhere."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from demo import tus
 from demo.client import Api
+from tests.support import hostile
 from tests.support.faulty_storage import FaultyStorage
 from tests.support.films import MIB, Sent, film, nothing_is_orphaned
-from tests.support.stack import Cast, Course, Site, refusal
+from tests.support.stack import Cast, Course, Listen, Site, refusal
 
 
 @pytest.fixture
@@ -26,6 +28,34 @@ def tidy(site: Site, faulty: FaultyStorage) -> Iterator[None]:
     """After each of these nothing is orphaned."""
     yield
     nothing_is_orphaned(site, faulty)
+
+
+@pytest.fixture
+def trap() -> Iterator[socket.socket]:
+    """A server that must not be asked for anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        yield server
+
+
+def test_what_is_no_film_is_refused_whatever_its_name_and_type(
+    cast: Cast, course: Course, listen: Listen, trap: socket.socket
+) -> None:
+    tab = listen(cast.viewer, course)
+    files = hostile.files(trap.getsockname()[1])
+    target = {"kind": "video", "chapterId": course.chapters[0]}
+    for number, data in enumerate(files.values()):
+        told = {"operationId": f"lies-{course.id}", "stepId": str(number), "expect": len(files)}
+        upload = tus.create(cast.owner, len(data), target, filetype="video/mp4", **told)
+        assert upload.patch(0, data).status == 204
+
+    end = tab.wait_for_event("batch-operation-complete", seconds=90)["data"]
+    assert (end["status"], end["succeeded"], end["failed"]) == ("failed", 0, len(files))
+    codes = {name: result["error"]["code"] for name, result in zip(files, end["results"], strict=True)}
+    assert codes == dict.fromkeys(files, "content_not_allowed")
+    assert {video["status"] for video in course.read(cast.owner)["chapters"][0]["videos"][2:]} == {"error"}
+    with pytest.raises(TimeoutError):
+        trap.accept()
 
 
 def test_5_gib_are_announced_and_10_bytes_come(cast: Cast, course: Course) -> None:
