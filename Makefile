@@ -10,7 +10,7 @@ SETTINGS := SECRET_KEY=lint BROADCAST_SECRET=lint TICKET_SECRET=lint DATABASE_UR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run services test peers shared-code lint fmt demo bench bench-broadcast bench-media bench-uploads soak clean clean-data venv venv-dev
+.PHONY: help run services test peers shared-code lint fmt demo bench bench-broadcast bench-media bench-uploads rolling-restart soak clean clean-data venv venv-dev
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -36,6 +36,9 @@ bench-media: venv-dev ## Measure a library of a million files: pages, searches, 
 
 bench-uploads: venv-dev ## Measure uploads by tus and direct to storage, beside boto3 alone.
 	@exec $(PY) -m benchmarks.uploads $(ARGS)
+
+rolling-restart: venv-dev ## Replace two broadcast processes behind nginx under 5,000 clients; fails if one stays away or misses anything.
+	ROLLING_RESTART_CLIENTS=5000 $(PY) -m pytest tests/broadcast/e2e/test_rolling_restart.py $(ARGS)
 
 soak: venv-dev ## Ten minutes of saves, churn and dying servers; fails if an event is lost or memory grows.
 	@exec $(PY) -m benchmarks.soak $(ARGS)

@@ -53,7 +53,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def _configuration(folder: str, port: int, broadcast_ports: Sequence[int]) -> str:
     """Change what has to be different here: where it listens, where the processes are, and where it keeps files."""
-    servers = " ".join(f"server 127.0.0.1:{each};" for each in broadcast_ports)
+    servers = " ".join(f"server 127.0.0.1:{each} max_fails=0;" for each in broadcast_ports)
     places = "\n".join(f"    {place}_temp_path {folder}/{place};" for place in _PLACES)
     text = CONFIGURATION.read_text()
     for old, new in (
