@@ -44,7 +44,7 @@ class TusView(ApiView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if not hasattr(self, str(request.method).lower()):
+        if str(request.method) not in self.allowed_methods:
             raise errors.MethodNotAllowed
         if request.method != "OPTIONS" and request.headers.get("Tus-Resumable") != headers.VERSION:
             raise headers.UnsupportedVersion

@@ -2,8 +2,9 @@
 
 import json
 import urllib.request
+import uuid
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from demo.client import Api, Json, Listener
@@ -21,7 +22,7 @@ class Film:
     course: Course
     tab: Listener
     content: bytes
-    operation_id: str = "film"
+    operation_id: str = field(default_factory=lambda: f"film-{uuid.uuid4()}")
 
     @property
     def target(self) -> Json:

@@ -28,12 +28,6 @@ def test_with_a_checksum_on_every_piece(site: Site, film: Film) -> None:
     assert figures == sorted(figures) and figures[-1] == 100
 
 
-def test_with_a_length_that_is_said_at_the_end(site: Site, film: Film) -> None:
-    uploader(site.stack.api_url, film, upload_length_deferred=True).upload()
-
-    film.is_there()
-
-
 def test_with_an_answer_that_is_lost_it_asks_and_goes_on(site: Site, film: Film) -> None:
     proxy = CuttingProxy(site.stack.port("api"))
     try:
