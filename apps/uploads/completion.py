@@ -65,7 +65,9 @@ def _complete(upload: Upload, lease: Lease) -> None:
         return
     figures.finish(upload, upload.offset, UploadStatus.PROCESSING)
     try:
-        _record(upload, lease, *_look_at(upload))
+        facts, size, checksum = _look_at(upload)
+        _tell_size(upload, size)
+        _record(upload, lease, facts, size, checksum)
     except storage.StorageAway:
         _later(upload)
     except inspector.InspectionFailed:
@@ -76,6 +78,13 @@ def _complete(upload: Upload, lease: Lease) -> None:
         _fail(upload, lease, GaveUp("Storage does not have the file as it was sent; upload it again."))
     except (WrongSize, WrongChecksum, NotAllowed) as error:
         _fail(upload, lease, error)
+
+
+def _tell_size(upload: Upload, size: int) -> None:
+    """Say that all is there of a file whose size nobody had said: until now its progress was none."""
+    if upload.declared_size is None:
+        upload.declared_size = size
+        figures.finish(upload, size, UploadStatus.PROCESSING)
 
 
 def _fail(upload: Upload, lease: Lease, error: errors.CourseHubError, *, keep_bytes: bool = False) -> None:
