@@ -174,6 +174,7 @@ def test_uploads_never_take_the_last_threads(site: Site, cast: Cast, course: Cou
     holding = [OpenPatch(one.upload, 0, len(one.data)) for one in films[:PLACES]]
     for patch, one in zip(holding, films, strict=False):
         patch.send(one.data[:MIB])
+    eventually(lambda: site.ask_database(_HELD) == [(PLACES,)])
     eventually(lambda: _refused(films[-1]))
 
     assert cast.owner.get(course.path).status == 200
@@ -184,6 +185,9 @@ def test_uploads_never_take_the_last_threads(site: Site, cast: Cast, course: Cou
     films[-1].go_on()
     for one in films:
         one.arrives_once()
+
+
+_HELD = "SELECT count(*) FROM uploads_upload WHERE lease_token IS NOT NULL AND lease_expires_at > now()"
 
 
 def _refused(sent: Sent) -> bool:
