@@ -30,11 +30,10 @@ def steadily(savers: Sequence[Saver], seconds: float, pause_seconds: float = 1.0
     """Let each user save once in every ``pause_seconds``, all of them spread evenly over it."""
 
     def work(saver: Saver, offset: float) -> Iterator[Sample]:
-        due = started + offset
-        while due < started + seconds:
+        for turn in range(round(seconds / pause_seconds)):
+            due = started + offset + turn * pause_seconds
             time.sleep(max(0.0, due - time.perf_counter()))
             yield saver.save()
-            due += pause_seconds
 
     started = time.perf_counter()
     gap = pause_seconds / len(savers)

@@ -29,6 +29,10 @@ _PAUSE_AFTER_FAILURE_SECONDS = 1.0
 _KEYS_KEPT = 10_000
 
 
+Figure = Draft | Callable[[], Draft]
+"""What is to be sent, or makes it when its time has come: for figures that change more often than they are sent."""
+
+
 class Sender:
     """Sends the newest figure of each key. Used by any number of threads; its own is `run`."""
 
@@ -38,18 +42,18 @@ class Sender:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bridge, self._now = bridge, now
-        self._waiting: dict[str, Draft] = {}
+        self._waiting: dict[str, Figure] = {}
         self._sent_at: dict[str, float] = {}
         self._last: set[str] = set()
         self._flying: set[str] = set()
         self._changed = threading.Condition()
         self._closed_until = 0.0
 
-    def offer(self, key: str, draft: Draft) -> None:
+    def offer(self, key: str, figure: Figure) -> None:
         """Have this sent as the key's newest figure, unless a newer one comes first."""
         with self._changed:
             is_scheduled = key in self._waiting
-            self._waiting[key] = draft
+            self._waiting[key] = figure
             if not is_scheduled:
                 self._changed.notify_all()
 
@@ -104,7 +108,8 @@ class Sender:
         self._flying = set(due)
         self._forget_old(now)
         self._sent_at |= dict.fromkeys(due, now)
-        return [self._waiting.pop(key) for key in due]
+        figures = [self._waiting.pop(key) for key in due]
+        return [figure if isinstance(figure, Draft) else figure() for figure in figures]
 
     def _forget_old(self, now: float) -> None:
         if len(self._sent_at) > _KEYS_KEPT:
@@ -148,9 +153,9 @@ _starting = threading.Lock()
 _instead: Sender | None = None
 
 
-def offer(key: str, draft: Draft) -> None:
+def offer(key: str, figure: Figure) -> None:
     """Have a figure sent by this process' sender; see `Sender.offer`."""
-    of_this_process().offer(key, draft)
+    of_this_process().offer(key, figure)
 
 
 def finish(key: str, draft: Draft | None = None) -> None:

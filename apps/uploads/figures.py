@@ -1,5 +1,6 @@
 """How far an upload is, for everyone who watches its target."""
 
+from collections.abc import Callable
 from typing import Any
 
 from apps.operations import open_steps
@@ -13,6 +14,12 @@ def offer(upload: Upload, count: int, status: str) -> None:
     """Tell how many bytes there are, soon; see `apps.outbox.progress`."""
     if upload.target_kind:
         progress.offer(str(upload.pk), draft(upload, count, status))
+
+
+def follow(upload: Upload, count: Callable[[], int], status: str) -> None:
+    """Tell, soon, how many bytes there are by then."""
+    if upload.target_kind:
+        progress.offer(str(upload.pk), lambda: draft(upload, count(), status))
 
 
 def finish(upload: Upload, count: int, status: str) -> None:

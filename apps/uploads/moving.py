@@ -1,7 +1,6 @@
 """One request that brings bytes: it needs a free place, the upload's lease, and to begin where the upload is."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from apps.uploads.models import Upload, UploadStatus
 from apps.uploads.receiving import Receiver, Source
 from apps.uploads.tus.headers import Checksum
 
-_TOLD_EVERY_SECONDS = 0.05
 _SPARE_PARTS_ON_DISK = 4
 
 _places = threading.BoundedSemaphore(settings.UPLOADS_AT_ONCE)
@@ -126,15 +124,13 @@ def _move(upload: Upload, lease: Lease, body: Body, limit: int) -> None:
 
 
 def _teller(upload: Upload) -> Callable[[int], None]:
-    """Make what is called for every piece: it offers a figure now and then."""
-    due = 0.0
+    """Make what is called for every piece, so that the next figure is the newest: also if no other piece follows."""
+    newest = upload.offset
 
     def tell(count: int) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now >= due:
-            due = now + _TOLD_EVERY_SECONDS
-            figures.offer(upload, count, UploadStatus.UPLOADING)
+        nonlocal newest
+        newest = count
+        figures.follow(upload, lambda: newest, UploadStatus.UPLOADING)
 
     return tell
 

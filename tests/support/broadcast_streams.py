@@ -93,12 +93,13 @@ class StreamClient:
         return frames
 
     async def receive_begun(self, count: int) -> list[Frame]:
-        """Receive ``welcome``, and what says how so many topics began; what comes between must be events."""
+        """Receive ``welcome``, and what says how so many topics began; between them may be events and heartbeats."""
         assert (await self.receive())["type"] == "welcome"
         begun: list[Frame] = []
         while len(begun) < count:
             frame = await self.receive()
-            if "data" not in frame:
+            if "data" not in frame and frame["type"] != "heartbeat":
+                assert frame["type"] in ("subscribed", "resync"), frame
                 begun.append(frame)
         return begun
 

@@ -72,6 +72,18 @@ def test_eight_a_second_are_sent_of_a_key_and_always_the_newest(
     assert said(bridge) == [0, 10, 20, 30, 40, 50, 60, 70]
 
 
+def test_a_figure_may_be_made_when_its_time_has_come(sender: Sender, bridge: MemoryBridge, clock: Clock) -> None:
+    newest = [1]
+    sender.offer("u1", lambda: figure(newest[-1]))
+    newest.append(2)
+    sender.send_due()
+    sender.offer("u1", lambda: figure(newest[-1]))
+    newest.append(3)
+    clock.pass_(0.2)
+    sender.send_due()
+    assert said(bridge) == [2, 3]
+
+
 def test_keys_do_not_wait_for_each_other_and_share_a_post(sender: Sender, bridge: MemoryBridge, clock: Clock) -> None:
     sender.offer("u1", figure(1))
     sender.send_due()
