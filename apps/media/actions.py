@@ -30,6 +30,7 @@ class MediaLane:
 
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         dependencies.check_ready(steps)
+        under_way = bulk.begin(steps)
         owner_id = topics.parse(lane).id
         changes = [_change(step) for step in steps]
         before = store.load(owner_id, store.needs_of(changes))
@@ -43,7 +44,7 @@ class MediaLane:
         told = _tell_of_videos(done, now)
         outcomes = [_outcome(owner_id, step, result, told.get(step.pk, ())) for step, result in done]
         _begin_uploads(done, now)
-        bulk.tell_progress(outcomes)
+        bulk.tell_progress(under_way, outcomes)
         return outcomes
 
 

@@ -6,6 +6,7 @@ those of any operation.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ from apps.media.models import Media, MediaLink
 from apps.operations import selectors as operations
 from apps.operations import submit
 from apps.operations.lanes import Outcome
+from apps.operations.models import Step
 from apps.operations.submit import Identity, NewStep, Plan
 from apps.outbox import progress
 from apps.outbox.emit import Draft
@@ -114,27 +116,51 @@ def _plan(
 # Progress
 
 
-def tell_progress(outcomes: Sequence[Outcome]) -> None:
-    """
-    Have the progress of the bulk operations among these steps told once they are committed.
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A bulk operation as it was before these steps. ``key``: the client's name of it."""
 
-    Before those that end an operation nothing more is told, and what is on its way is waited for.
+    id: UUID
+    key: str
+    kind: str
+    user_id: UUID
+    expected: int
+    succeeded: int
+    failed: int
+
+    def figure(self, done: int = 0, failed: int = 0) -> Draft:
+        """Say how far it is when so many more steps have ended, so many of them badly."""
+        ended = self.succeeded + self.failed + done
+        data = {"operationId": self.key, "done": ended, "total": self.expected, "failed": self.failed + failed}
+        return Draft(PROGRESS[self.kind], topics.user(self.user_id), self.key, data)
+
+
+def begin(steps: Sequence[Step]) -> list[UnderWay]:
+    """Find the bulk operations among these steps, and have it told of each that it has begun."""
+    rows = sql.rows(_BULK, [list(PROGRESS), list({step.operation_id for step in steps})])
+    found = [UnderWay(*row) for row in rows]
+    for operation in found:
+        if not operation.succeeded + operation.failed:
+            progress.offer(str(operation.id), operation.figure())
+    return found
+
+
+def tell_progress(under_way: Sequence[UnderWay], outcomes: Sequence[Outcome]) -> None:
     """
-    ended: dict[UUID, list[Outcome]] = {}
-    for outcome in outcomes:
-        ended.setdefault(outcome.step.operation_id, []).append(outcome)
-    for id_, key, kind, user, expected, succeeded, failed in sql.rows(_BULK, [list(PROGRESS), list(ended)]):
-        bad = failed + sum(outcome.error is not None for outcome in ended[id_])
-        done = succeeded + failed + len(ended[id_])
-        if done >= expected:
-            progress.finish(str(id_))
-            continue
-        data = {"operationId": key, "done": done, "total": expected, "failed": bad}
-        draft = Draft(PROGRESS[kind], topics.user(user), key, data)
-        transaction.on_commit(partial(progress.offer, str(id_), draft))
+    Have their progress told once these steps are committed.
+
+    Of those that end with them the last figure is told now, and waited for: nothing comes after the end.
+    """
+    for operation in under_way:
+        ended = [outcome for outcome in outcomes if outcome.step.operation_id == operation.id]
+        figure = operation.figure(len(ended), sum(outcome.error is not None for outcome in ended))
+        if figure.data["done"] >= operation.expected:
+            progress.finish(str(operation.id), figure)
+        else:
+            transaction.on_commit(partial(progress.offer, str(operation.id), figure))
 
 
 _BULK = """
     SELECT id, key, kind, user_id, expected, succeeded, failed FROM operations_operation
-    WHERE kind = ANY(%s) AND id = ANY(%s) AND expected > 1
+    WHERE kind = ANY(%s) AND id = ANY(%s)
 """

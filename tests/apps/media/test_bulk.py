@@ -20,13 +20,13 @@ class Figures:
 
     def __init__(self) -> None:
         self.offered: list[Draft] = []
-        self.finished: list[str] = []
+        self.finished: list[Draft | None] = []
 
     def offer(self, key: str, draft: Draft) -> None:
         self.offered.append(draft)
 
     def finish(self, key: str, draft: Draft | None = None) -> None:
-        self.finished.append(key)
+        self.finished.append(draft)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_everything_there_and_back_in_bulk(live: ApiClient, owner: User) -> None
     assert not Media.objects.exists()
 
 
-def test_progress_is_told_between_batches_and_never_after_the_last(
+def test_progress_is_told_at_the_beginning_between_batches_and_at_the_end(
     api: ApiClient, owner: User, figures: Figures
 ) -> None:
     from apps.media.actions import MediaLane
@@ -105,12 +105,22 @@ def test_progress_is_told_between_batches_and_never_after_the_last(
 
     key = answer.body["operationId"]
     once = MediaLane.steps_at_once
-    assert [draft.type for draft in figures.offered] == ["media-bulk-delete-progress"] * 2
-    assert [draft.data for draft in figures.offered] == [
-        {"operationId": key, "done": done, "total": total, "failed": 1} for done in (once, 2 * once)
+    told = [*figures.offered, *filter(None, figures.finished)]
+    assert [draft.type for draft in told] == ["media-bulk-delete-progress"] * 4
+    assert [draft.data for draft in told] == [
+        {"operationId": key, "done": done, "total": total, "failed": min(1, done)}
+        for done in (0, once, 2 * once, total)
     ]
     assert len(figures.finished) == 1
     assert (_end(owner)["succeeded"], _end(owner)["failed"], _end(owner)["truncated"]) == (total - 1, 1, True)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_also_a_small_one_says_where_it_begins_and_ends(
+    live: ApiClient, owner: User, figures: Figures, count: int
+) -> None:
+    live.post("media/bulk/delete/", {"mediaIds": [a_file(owner) for _ in range(count)]})
+    assert [draft.data["done"] for draft in [*figures.offered, *filter(None, figures.finished)]] == [0, count]
 
 
 def test_what_has_not_begun_can_be_cancelled(api: ApiClient, owner: User, figures: Figures) -> None:

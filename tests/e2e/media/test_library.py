@@ -90,6 +90,7 @@ def test_a_bulk_deletion_tells_its_progress_and_ends_once(
     time.sleep(1.0)
     told = _figures(tab, answer.operation_id)
     done = [frame["data"]["done"] for _, frame in told]
+    assert (done[0], done[-1]) == (0, MANY)
     assert done == sorted(done) and all(frame["data"]["total"] == MANY for _, frame in told)
     assert all(later[0] - earlier[0] > 0.8 for earlier, later in zip(told, told[10:], strict=False)), "ten a second"
     frames = [one.frame for one in tab.log.received if one.frame.get("operationId") == answer.operation_id]
