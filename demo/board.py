@@ -61,9 +61,9 @@ class Board:
         """Say something in between."""
 
     def watch(self, screen: str, figure: Json) -> None:
-        """Show how far an upload is, as a screen has just heard."""
+        """Show how far an upload or a bulk request is, as a screen has just heard."""
         with self._lock:
-            self._figures.setdefault(figure["data"]["uploadId"], {})[screen] = figure["data"]
+            self._figures.setdefault(_what(figure), {})[screen] = figure["data"]
 
     def bars(self) -> list[str]:
         """Draw the uploads that are under way, for each screen."""
@@ -129,10 +129,10 @@ class PlainBoard(Board):
     def watch(self, screen: str, figure: Json) -> None:
         """Say it by quarters, and as one screen hears it."""
         super().watch(screen, figure)
-        data = figure["data"]
-        if screen == SCREENS[0] and data["progress"] // 25 > self._quarters.get(data["uploadId"], -1):
-            self._quarters[data["uploadId"]] = data["progress"] // 25
-            self._line(_bar(data))
+        what, quarter = _what(figure), _percent(figure["data"]) // 25
+        if screen == SCREENS[0] and quarter > self._quarters.get(what, -1):
+            self._quarters[what] = quarter
+            self._line(_bar(figure["data"]))
 
     def begin(self, use_case: str) -> None:
         super().begin(use_case)
@@ -177,14 +177,25 @@ def _about(data: Json) -> str:
     return f"{len(ids)} in a new order" if ids else ""
 
 
-def _is_over(figure: Json) -> bool:
-    return bool(figure["progress"] == 100)
+def _what(figure: Json) -> str:
+    return str(figure["data"].get("uploadId") or figure["operationId"])
 
 
-def _bar(figure: Json) -> str:
-    done = figure["progress"] * _BAR_WIDTH // 100
-    share = f"{figure['bytes'] / 1e6:.1f} of {figure['total'] / 1e6:.1f} MB"
-    return f"{'━' * done}{'┄' * (_BAR_WIDTH - done)} {figure['progress']:>3} % {share}, {figure['status']}"
+def _percent(data: Json) -> int:
+    return int(data["progress"] if "progress" in data else 100 * data["done"] // data["total"])
+
+
+def _is_over(data: Json) -> bool:
+    return _percent(data) == 100
+
+
+def _bar(data: Json) -> str:
+    if "done" in data:
+        share = f"{data['done']} of {data['total']} files, {data['failed']} failed"
+    else:
+        share = f"{data['bytes'] / 1e6:.1f} of {data['total'] / 1e6:.1f} MB, {data['status']}"
+    done = _percent(data) * _BAR_WIDTH // 100
+    return f"{'━' * done}{'┄' * (_BAR_WIDTH - done)} {_percent(data):>3} % {share}"
 
 
 def _line(cells: list[str]) -> str:

@@ -24,8 +24,14 @@ def problems(stage: Stage) -> Iterator[str]:
     yield from disagreements(stage.intentions.values(), committed, stage.members)
     for tab in stage.members:
         yield from _copies(tab)
-        yield from (f"{tab.name}: {problem}" for problem in progress.problems(tab.received, stage.uploads))
+        uploads, bulks = _heard(tab, stage.uploads), _heard(tab, stage.bulks)
+        yield from (f"{tab.name}: {problem}" for problem in progress.problems(tab.received, uploads))
+        yield from (f"{tab.name}: {problem}" for problem in progress.problems_of_bulks(tab.received, bulks))
     yield from outsider(stage.stranger)
+
+
+def _heard(tab: Tab, told_at: Mapping[str, str]) -> list[str]:
+    return [id_ for id_, topic in told_at.items() if topic in tab.hearings]
 
 
 def disagreements(

@@ -1,6 +1,6 @@
 """The use cases of course editing, B1 to B11, each as short as a front end's code for it would be."""
 
-from demo import books, changes, uploads
+from demo import books, changes, library, uploads
 from demo.books import Book
 from demo.changes import Expected
 from demo.client import Answer, Json
@@ -207,6 +207,7 @@ USE_CASES = (
     save_what_fails_in_part,
     autosave_twice_quickly,
     uploads.upload_films_in_a_mixed_save,
+    library.keep_a_library,
     show_the_viewer_out,
 )
 

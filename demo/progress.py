@@ -1,5 +1,5 @@
 """
-What progress of uploads must look like on a screen, by docs/events.md.
+What progress of uploads and of bulk requests must look like on a screen, by docs/events.md and docs/media.md.
 
 It only grows; at most ten figures a second, and at least one while bytes flow; the last one says that everything is
 there, and comes before the completion.
@@ -27,6 +27,18 @@ def problems(received: Sequence[Received], upload_ids: Collection[str]) -> Itera
     for upload_id, events in by_upload.items():
         for problem in _of_one(events):
             yield f"Upload {upload_id}: {problem}"
+
+
+def problems_of_bulks(received: Sequence[Received], operation_ids: Collection[str]) -> Iterator[str]:
+    """Yield what is wrong with the progress of these bulk operations as it came to one screen, as sentences."""
+    for operation_id in operation_ids:
+        ours = [one.frame for one in received if one.frame.get("operationId") == operation_id and "data" in one.frame]
+        figures = [event["data"] for event in ours if "seq" not in event]
+        done = [figure["done"] for figure in figures]
+        if not done or done != sorted(done) or done[-1] != figures[-1]["total"]:
+            yield f"Operation {operation_id}: its progress was {done}."
+        if not ours or ours[-1]["type"] != "batch-operation-complete":
+            yield f"Operation {operation_id}: it did not end with its end."
 
 
 def _of_one(events: Sequence[Json]) -> Iterator[str]:

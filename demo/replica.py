@@ -95,13 +95,15 @@ class Replica:
 
     def _video_updated(self, data: Json, at: str) -> None:
         video = _find(self.home_of(data["videoId"])["videos"], data["videoId"])
-        video |= {**data["updates"], "title": data["newTitle"], "version": data["version"], "updatedAt": at}
+        updates = data["updates"]
+        if updates.get("file"):
+            updates = {**updates, "file": _file(updates["file"])}
+        video |= {**updates, "title": data["newTitle"], "version": data["version"], "updatedAt": at}
 
     def _upload_completed(self, data: Json, at: str) -> None:
         final = data["finalData"]
         video = _find(self.home_of(data["videoId"])["videos"], data["videoId"])
-        file = {**final, "createdAt": _rfc3339(final["createdAt"])}
-        video |= {"status": data["status"], "file": file, "filename": final["filename"], "updatedAt": at}
+        video |= {"status": data["status"], "file": _file(final), "filename": final["filename"], "updatedAt": at}
 
     def _video_deleted(self, data: Json, _at: str) -> None:
         _remove(self.chapter(data["chapterId"])["videos"], data["videoId"])
@@ -139,6 +141,10 @@ _RULES: dict[str, Callable[[Replica, Json, str], None]] = {
 def _rfc3339(milliseconds: int) -> str:
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _file(final_data: Json) -> Json:
+    return {**final_data, "createdAt": _rfc3339(final_data["createdAt"])}
 
 
 def _find(items: Sequence[Json], id_: str) -> Json:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from demo import changes, progress
+from demo import changes
 from demo.board import Board
 from demo.changes import Expected
 from demo.client import Answer, Api, Json, Received
@@ -39,7 +39,8 @@ class Stage:
     """
     An owner with two tabs, a viewer with a phone, an outsider, and the course that they are looking at.
 
-    Everything the owner asks for is written down with the events that must follow; `demo.judge` compares.
+    Everything the owner asks for is written down with the events that must follow; `demo.judge` compares. ``uploads``
+    and ``bulks`` say at which topics there must be progress: of which uploads, and of which bulk operations.
     """
 
     def __init__(self, url: str, board: Board) -> None:
@@ -47,7 +48,8 @@ class Stage:
         self.board = board
         self.owner, self.viewer, self.outsider = (_register(url, name, self.run) for name in _NAMES)
         self.intentions: dict[str, Intention] = {}
-        self.uploads: list[str] = []
+        self.uploads: dict[str, str] = {}
+        self.bulks: dict[str, str] = {}
         self.use_case = ""
         self.course_id = ""
         self._numbers = count(1)
@@ -65,6 +67,11 @@ class Stage:
     def topic(self) -> str:
         """The course's topic."""
         return f"course:{self.course_id}"
+
+    @property
+    def own_topic(self) -> str:
+        """The owner's own topic, where their library is told of."""
+        return self.tabs[0].own_topic
 
     @property
     def copy(self) -> Replica:
@@ -110,17 +117,27 @@ class Stage:
         ``expected`` may need the answer, for ids that it assigns. Requests that share an operationId add to one
         intention.
         """
-        key = operation_id or f"{self.use_case.split()[0]}-{self.run}-{next(self._numbers)}"
-        intention = self.intentions.setdefault(key, Intention(self.use_case, key, time.perf_counter()))
+        intention = self.intend(operation_id)
+        key = intention.operation_id
         answer = self.owner.request(method, path, body, {"Operation-Id": key})
         if answer.status != 202 or not answer.body["immediate"] or answer.operation_id != key:
             raise Wrong(f"{method} {path} was answered with {answer.status}: {answer.body}")
         intention.expected += expected(answer) if callable(expected) else expected
         return intention, answer
 
+    def intend(self, operation_id: str | None = None) -> Intention:
+        """Begin an intention, which is an operation, or go on with one."""
+        key = operation_id or f"{self.use_case.split()[0]}-{self.run}-{next(self._numbers)}"
+        return self.intentions.setdefault(key, Intention(self.use_case, key, time.perf_counter()))
+
     def wait(self, asked: tuple[Intention, Answer]) -> Answer:
         """Wait until every connected tab has heard everything of an operation that concerns it."""
         intention, answer = asked
+        self.hear_all(intention)
+        return answer
+
+    def hear_all(self, intention: Intention) -> None:
+        """Wait until every connected tab has heard everything of an intention that concerns it."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         with self._grew:
             while late := [tab for tab in self._connected() if self._lacks(tab, intention)]:
@@ -128,14 +145,14 @@ class Stage:
                     names = ", ".join(tab.name for tab in late)
                     raise Missing(f"{intention.use_case}: not every event of {intention.operation_id} came to {names}.")
         self.board.settle()
-        return answer
 
-    def refused(self, status: int, api: Api, method: str, path: str, body: Json | None = None) -> None:
+    def refused(self, status: int, api: Api, method: str, path: str, body: Json | None = None) -> Answer:
         """Insist that a request is refused, and with this status."""
         answer = api.request(method, path, body)
         if answer.status != status or answer.body["success"]:
             raise Wrong(f"{method} {path} was answered with {answer.status} instead of {status}: {answer.body}")
         self.board.note(f"{api.user['username']}: {method} {path.split('/')[0]}/… is refused with {status}")
+        return answer
 
     def settle(self) -> None:
         """Wait until everything that was sent to anyone is here, also what should not have been sent."""
@@ -156,7 +173,7 @@ class Stage:
 
     def _hear(self, tab: Tab, received: Received) -> None:
         event = received.frame
-        if event["type"] in progress.TYPES:
+        if "seq" not in event:
             self.board.watch(tab.name, event)
             return
         intention = self.intentions.get(event.get("operationId", ""))

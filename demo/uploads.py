@@ -60,7 +60,7 @@ def _open(stage: Stage, asked: Asked, number: int, data: bytes) -> tus.Upload:
         stepId=f"film-{number}",
         expect=expect,
     )
-    stage.uploads.append(upload.upload_id)
+    stage.uploads[upload.upload_id] = stage.topic
     ids = {"videoId": upload.target_id, "uploadId": upload.upload_id, "tempId": f"film-{number}"}
     intention.expected.append(Expected(stage.topic, "video-create-complete", {**ids, "title": f"Film {number}"}))
     stage.wait(asked)

@@ -112,3 +112,14 @@ def test_on_a_terminal_an_upload_has_a_bar_on_every_screen_until_it_is_over() ->
     for screen in ("tab 1", "tab 2"):
         board.watch(screen, figure(100))
     assert board.bars() == []
+
+
+def test_a_bulk_request_has_a_bar_too() -> None:
+    board = PlainBoard(console())
+    for done in (0, 200, 400):
+        data = {"operationId": "o", "done": done, "total": 400, "failed": 3}
+        board.watch("tab 1", {"type": "media-bulk-delete-progress", "operationId": "o", "data": data})
+
+    shares = [" ".join(line.split()[1:]) for line in text_of(board).splitlines()]
+
+    assert shares == [f"{done // 4} % {done} of 400 files, 3 failed" for done in (0, 200, 400)]

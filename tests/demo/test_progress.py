@@ -51,3 +51,25 @@ def test_one_that_failed_need_not_have_come_to_the_end() -> None:
 def test_each_breach_is_named(frames: list[Json], complaint: str) -> None:
     (problem,) = found(*frames)
     assert problem.startswith("Upload u: ") and complaint in problem
+
+
+def bulk(done: int, total: int = 400) -> Json:
+    return {"type": "media-bulk-delete-progress", "operationId": "o", "data": {"done": done, "total": total}}
+
+
+END: Json = {"type": "batch-operation-complete", "operationId": "o", "seq": 5, "data": {}}
+
+
+@pytest.mark.parametrize(
+    ("frames", "complaint"),
+    [
+        ([bulk(0), bulk(200), bulk(400), END], None),
+        ([END], "its progress was []"),
+        ([bulk(200), bulk(0), bulk(400), END], "its progress was [200, 0, 400]"),
+        ([bulk(0), bulk(200), END], "its progress was [0, 200]"),
+        ([bulk(0), END, bulk(400)], "it did not end with its end"),
+    ],
+)
+def test_bulk_requests_tell_from_the_beginning_to_the_end(frames: list[Json], complaint: str | None) -> None:
+    problems = list(progress.problems_of_bulks([Received(frame, 0.0) for frame in frames], ["o"]))
+    assert not problems if complaint is None else complaint in problems[0]

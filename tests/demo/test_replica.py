@@ -124,6 +124,10 @@ def test_an_upload_makes_a_video_and_fills_it() -> None:
     assert (filled["status"], filled["filename"]) == ("complete", "n.mp4")
     assert filled["file"] == {**final, "createdAt": NOW}
 
+    updates = {"status": "complete", "file": final}
+    taken = after("video-update-complete", videoId="x", newTitle="X", updates=updates, version=2)
+    assert taken["chapters"][0]["videos"][0]["file"] == {**final, "createdAt": NOW}
+
 
 @pytest.mark.parametrize("seq", [7, 9])
 def test_an_event_that_is_not_the_next_one_is_refused_and_changes_nothing(seq: int) -> None:
