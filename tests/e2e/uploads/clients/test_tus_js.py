@@ -56,6 +56,15 @@ def test_an_aborted_upload_goes_on_where_it_was(site: Site, film: Film, tmp_path
     film.is_there()
 
 
+def test_a_stream_of_unknown_length_says_it_at_its_end(site: Site, film: Film, tmp_path: Path) -> None:
+    creation, *rest = run(site, film, tmp_path, "deferred-length")
+
+    assert (creation["deferred"], creation.get("length")) == ("1", None)
+    assert [request.get("length") for request in rest[:-1]] == [None] * (len(rest) - 1)
+    assert rest[-1]["length"] == str(len(film.content))
+    film.is_there()
+
+
 def test_without_patch_the_method_is_overridden(site: Site, film: Film, tmp_path: Path) -> None:
     creation, *rest = run(site, film, tmp_path, "override")
 
