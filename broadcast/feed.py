@@ -11,7 +11,7 @@ from typing import Protocol
 
 from broadcast.contracts import frames
 from broadcast.parcel import Parcel
-from broadcast.sending.turn import Audience, Receiver
+from broadcast.sending.turn import Audience, Hear, Receiver
 
 Deliver = Callable[[Parcel], None]
 
@@ -43,36 +43,43 @@ class Subscription:
     """
     One listener's place in one topic.
 
-    With an ``outlet`` its events are written there, together with others of the same turn of the loop; without one
-    each is given to the listener. Until it is started, ``waiting`` collects what is emitted meanwhile. ``position`` is
-    the seq up to which the listener needs nothing; once it hears the topic live, the feed's own position counts.
+    With an ``outlet`` its events are written there, together with others of the same turn of the loop; ``hear`` is told
+    of all those of a turn at once; without either each is given to the listener. Until it is started, ``waiting``
+    collects what is emitted meanwhile. ``position`` is the seq up to which the listener needs nothing; once it hears
+    the topic live, the feed's own position counts.
     """
 
-    __slots__ = ("feed", "listener", "missed", "outlet", "position", "waiting")
+    __slots__ = ("feed", "hear", "listener", "missed", "outlet", "position", "waiting")
 
-    def __init__(self, feed: "Feed", listener: Listener, outlet: Receiver | None = None) -> None:
+    def __init__(
+        self, feed: "Feed", listener: Listener, outlet: Receiver | None = None, hear: Hear | None = None
+    ) -> None:
         self.feed = feed
         self.listener = listener
         self.outlet = outlet
+        self.hear = hear
         self.position = 0
         self.waiting: list[Parcel] | None = []
         self.missed = False
 
 
 class Hearers:
-    """Who hears an event, at one moment: an audience of outlets, and ``others``. Never changed once it is made."""
+    """Who hears an event, at one moment: an audience, and ``others``. Never changed once it is made."""
 
     __slots__ = ("audience", "others")
 
     def __init__(self, subscriptions: Iterable[Subscription]) -> None:
         outlets: list[Receiver] = []
+        hear: list[Hear] = []
         others: list[Deliver] = []
         for subscription in subscriptions:
-            if subscription.outlet is None:
-                others.append(subscription.listener.deliver)
-            else:
+            if subscription.outlet is not None:
                 outlets.append(subscription.outlet)
-        self.audience = Audience(outlets)
+            elif subscription.hear is not None:
+                hear.append(subscription.hear)
+            else:
+                others.append(subscription.listener.deliver)
+        self.audience = Audience(outlets, hear)
         self.others = tuple(others)
 
 
@@ -107,9 +114,9 @@ class Feed:
         """True when an event is known to exist that was not emitted."""
         return self.last is not None and self.newest > self.last
 
-    def add(self, listener: Listener, outlet: Receiver | None = None) -> Subscription:
+    def add(self, listener: Listener, outlet: Receiver | None = None, hear: Hear | None = None) -> Subscription:
         """Let a listener in; it hears nothing before `start`, and misses nothing from now on."""
-        subscription = Subscription(self, listener, outlet)
+        subscription = Subscription(self, listener, outlet, hear)
         self._catching_up.add(subscription)
         return subscription
 

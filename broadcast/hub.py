@@ -14,7 +14,7 @@ from typing import Final
 
 from broadcast.feed import Feed, Hearers, Listener, Subscription, Taken
 from broadcast.parcel import Endings, Parcel
-from broadcast.sending.turn import Receiver, Turn, Written
+from broadcast.sending.turn import Hear, Receiver, Turn, Written
 
 log = logging.getLogger(__name__)
 
@@ -57,17 +57,20 @@ class Hub:
         self._turn = turn or Turn()
         self._turn.on_written = self._report_written
 
-    def subscribe(self, topic: str, listener: Listener, outlet: Receiver | None = None) -> Subscription:
+    def subscribe(
+        self, topic: str, listener: Listener, outlet: Receiver | None = None, hear: Hear | None = None
+    ) -> Subscription:
         """
         Let a listener in. It hears nothing until `start`, and misses nothing from now on.
 
-        With an ``outlet`` events are written there instead of being given to ``listener.deliver``.
+        With an ``outlet`` events are written there instead of being given to ``listener.deliver``; with ``hear`` those
+        of one turn of the loop are given there at its end, all at once.
         """
         feed = self._feeds.get(topic)
         if feed is None:
             feed = self._feeds[topic] = Feed(topic, emit=self._write, capacity=self._capacity)
             self._on_change(Change.OPENED, topic)
-        return feed.add(listener, outlet)
+        return feed.add(listener, outlet, hear)
 
     def start(self, subscription: Subscription, position: int) -> None:
         """Let a listener hear what comes after ``position``."""

@@ -34,7 +34,6 @@ from broadcast.publish import Answer
 from broadcast.sending.lines import CLOSED
 from broadcast.sending.turn import Turn
 from broadcast.streams import cors
-from broadcast.streams.outlet import Gathering
 from broadcast.streams.protocol import StreamProtocol, make_scope
 from broadcast.web import encode
 
@@ -113,7 +112,7 @@ class Request(WebRequest):  # type: ignore[misc]
         address, scope = self.address(), make_scope(self)
         if (refusal := self.server.refuse(address)) is None:
             self.channel.leave()
-            stream = StreamProtocol(self.server, address, self.channel.factory.gathering)
+            stream = StreamProtocol(self.server, address)
             stream.open(self.channel.transport, scope)
         else:
             allowed = self.server.settings.cors_allowed_origins
@@ -170,7 +169,6 @@ class RequestFactory(HTTPFactory):  # type: ignore[misc]
         settings = server.settings
         self.half_open = self._make_waiting(settings.http_connections, settings.handshake_seconds, "half_open")
         self.channels = self._make_waiting(settings.http_connections, settings.http_idle_seconds, "idle")
-        self.gathering = Gathering()
         self._door = Door(server.service, lambda _: Entrance(self, time.monotonic))
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802

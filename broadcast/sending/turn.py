@@ -34,17 +34,21 @@ class Receiver(Protocol):
 
 
 class Audience:
-    """Clients that hear the same: their lines, side by side with themselves. Never changed once it is made."""
+    """
+    Clients that hear the same: their lines, side by side with themselves, and those who ``hear`` all of a turn at once
+    and write it themselves. Never changed once it is made.
+    """
 
-    __slots__ = ("lines", "receivers")
+    __slots__ = ("hear", "lines", "receivers")
 
-    def __init__(self, receivers: Iterable[Receiver]) -> None:
+    def __init__(self, receivers: Iterable[Receiver], hear: "Iterable[Hear]" = ()) -> None:
         self.receivers = tuple(receivers)
         # That the receivers are held, too, keeps their lines from being given to anybody else.
         self.lines = array("i", [receiver.line for receiver in self.receivers])
+        self.hear = tuple(hear)
 
     def __len__(self) -> int:
-        return len(self.receivers)
+        return len(self.receivers) + len(self.hear)
 
 
 class Written:
@@ -52,10 +56,11 @@ class Written:
     Events of one topic that went out together.
 
     ``others``: deliveries of these events to listeners that have no line. ``failed``: how many deliveries raised, of
-    all; ``seconds``: how long all took.
+    all; ``seconds``: how long all took. ``endings``: what event streams have in common of these events; None: progress
+    is among them.
     """
 
-    __slots__ = ("audience", "failed", "others", "parcels", "seconds")
+    __slots__ = ("audience", "endings", "failed", "others", "parcels", "seconds")
 
     def __init__(self, audience: Audience) -> None:
         self.audience = audience
@@ -63,6 +68,7 @@ class Written:
         self.others = 0
         self.failed = 0
         self.seconds = 0.0
+        self.endings: list[bytes] | None = None
 
     @property
     def deliveries(self) -> int:
@@ -73,6 +79,10 @@ class Written:
     def data(self) -> bytes:
         """What each of the audience gets."""
         return self.parcels[0].wire if len(self.parcels) == 1 else b"".join([parcel.wire for parcel in self.parcels])
+
+
+Hear = Callable[[Written], None]
+"""Takes the events of one topic that go out together. Must not wait; what it raises is counted, and stops nobody."""
 
 
 def _call_soon(work: Work) -> None:
@@ -121,12 +131,27 @@ class Turn:
             return
         parts, self._parts, self._newest, self._bytes = self._parts, [], {}, 0
         started = time.perf_counter()
-        for number, place, sent in self.loop.send([(p.audience.lines, p.data) for p in parts], self.lines.sockets):
-            self._hand_over(parts[number], place, sent)
+        direct = [part for part in parts if part.audience.lines]
+        if direct:
+            for number, place, sent in self.loop.send([(p.audience.lines, p.data) for p in direct], self.lines.sockets):
+                self._hand_over(direct[number], place, sent)
+        for part in parts:
+            if part.audience.hear:
+                self._tell(part)
         each = (time.perf_counter() - started) / sum([len(part.audience) for part in parts])
         for part in parts:
             part.seconds += each * len(part.audience)
             self.on_written(part)
+
+    def _tell(self, part: Written) -> None:
+        if all(parcel.seq is not None for parcel in part.parcels):
+            part.endings = [parcel.ending for parcel in part.parcels]
+        for hear in part.audience.hear:
+            try:
+                hear(part)
+            except Exception:
+                part.failed += len(part.parcels)
+                log.exception("A client failed", extra={"topic": part.parcels[0].topic})
 
     def _hand_over(self, part: Written, place: int, sent: int) -> None:
         try:

@@ -11,7 +11,7 @@ from twisted.internet import protocol, tcp
 from broadcast.contracts import streams
 from broadcast.sending.lines import CLOSED
 from broadcast.sending.turn import Turn
-from broadcast.streams.outlet import Gathering, StreamOutlet
+from broadcast.streams.outlet import StreamOutlet
 
 _MOST_READ_BYTES: Final = 64 * 1024
 
@@ -43,10 +43,9 @@ class StreamProtocol(protocol.Protocol):
     here as in the protocol, and can be written in one go. ``address``: for which address it counts.
     """
 
-    def __init__(self, server: Any, address: str | None, gathering: Gathering) -> None:
+    def __init__(self, server: Any, address: str | None) -> None:
         self._server = server
         self._address = address
-        self._gathering = gathering
         self._outlet: StreamOutlet
         self._read_bytes = 0
         self._ending: asyncio.TimerHandle | None = None
@@ -65,7 +64,6 @@ class StreamProtocol(protocol.Protocol):
         direct = isinstance(transport, tcp.Connection) and not transport.TLS
         self._outlet = StreamOutlet(
             transport,
-            gathering=self._gathering,
             turn=turn,
             socket=transport.fileno() if direct else CLOSED,
             # The answer to a request before this one may still be in there.

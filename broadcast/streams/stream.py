@@ -1,7 +1,7 @@
 """One event stream: the shell around a `Session` that hears its topics from the beginning, and cannot answer."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from broadcast import session as sessions
@@ -11,6 +11,7 @@ from broadcast.feed import Subscription
 from broadcast.parcel import Parcel
 from broadcast.publish import Answer
 from broadcast.resume import Outcome, Resumed
+from broadcast.sending.turn import Written
 from broadcast.service import Service
 from broadcast.session import Close, Join, Session
 from broadcast.shell import OUTLET, Receive, Scope, SendMessage, Shell
@@ -67,19 +68,27 @@ class EventStream(Shell):
             if self._started:
                 self._service.metrics.streams.dec()
 
+    def hear(self, written: Written) -> None:
+        """Send what one turn of the loop brought of a topic."""
+        if written.endings is None:
+            for parcel in written.parcels:
+                self.deliver(parcel)
+        else:
+            last = written.parcels[-1]
+            self._move(last.topic, cast("int", last.seq))
+            self._outlet.put_joined(self._beginning, written.endings)
+
     def deliver(self, parcel: Parcel) -> None:
         """Send an event."""
-        topic, seq = parcel.topic, parcel.seq
-        if seq is None:
+        if parcel.seq is None:
             self._outlet.put(parcel.ending, parcel.progress_key)
-            return
-        if topic != self._moving:
-            self._move(topic)
-        self._seqs[topic] = seq
-        self._outlet.put(self._beginning + parcel.ending)
+        else:
+            self._move(parcel.topic, parcel.seq)
+            self._outlet.put(self._beginning + parcel.ending)
 
     def resync(self, topic: str, seq: int, reason: str) -> None:
         """Tell the client to refetch a topic."""
+        self._outlet.settle()
         self._stand(topic, seq)
         super().resync(topic, seq, reason)
 
@@ -103,7 +112,7 @@ class EventStream(Shell):
     async def _follow(self, joins: Iterable[Join]) -> Answer | None:
         # One after the other, so that one client never has more than one topic's replay in memory.
         for join in joins:
-            subscription = self._joining[join.topic] = self._service.hub.subscribe(join.topic, self)
+            subscription = self._joining[join.topic] = self._service.hub.subscribe(join.topic, self, hear=self.hear)
             retained = await self._read_history(join)
             if retained is None:
                 self._close(sessions.going_away(self._service.retry_after_ms()))
@@ -144,29 +153,26 @@ class EventStream(Shell):
             self._service.hub.start(subscription, outcome.seq)
 
     async def _replay(self, topic: str, bodies: Sequence[bytes]) -> None:
-        written = 0
-        for seq, body in enumerate(bodies, self._seqs.get(topic, 0) + 1):
+        seq = self._seqs.get(topic, 0)
+        for endings in _in_pieces(bodies, topic=topic, after=seq):
+            await self._drained()
             if topic not in self._joining:
                 return
-            if topic != self._moving:
-                self._move(topic)
-            self._seqs[topic] = seq
-            message = self._beginning + streams.ending(body, topic=topic, seq=seq)
-            self._outlet.put(message)
-            written += len(message)
-            if written > _REPLAYED_AT_ONCE_BYTES:
-                written = 0
-                await self._drained()
+            seq += len(endings)
+            self._move(topic, seq)
+            self._outlet.put_joined(self._beginning, endings)
 
     async def _drained(self) -> None:
         if not await self._outlet.drained(self._service.settings.ping_timeout_seconds):
             self._close(sessions.TOO_SLOW)
 
-    def _move(self, topic: str) -> None:
-        # As long as only one topic moves, the positions of the others are the same bytes.
-        self._moving = topic
-        others = [streams.position(name, seq) for name, seq in self._seqs.items() if name != topic]
-        self._beginning = streams.beginning(others)
+    def _move(self, topic: str, seq: int) -> None:
+        if topic != self._moving:
+            # As long as only one topic moves, the positions of the others are the same bytes.
+            self._moving = topic
+            others = [streams.position(name, at) for name, at in self._seqs.items() if name != topic]
+            self._beginning = streams.beginning(others)
+        self._seqs[topic] = seq
 
     def _stand(self, topic: str, seq: int) -> None:
         self._seqs[topic], self._moving = seq, None
@@ -178,6 +184,7 @@ class EventStream(Shell):
         if not self._started:
             self._early.append(frame)
         else:
+            self._outlet.settle()
             positions = self._positions() if frame["type"] in _MOVES else None
             self._outlet.put(streams.message(frame, positions=positions))
 
@@ -191,9 +198,24 @@ class EventStream(Shell):
         self._leave()
 
     def _unsubscribe(self, topic: str) -> None:
+        self._outlet.settle()
         super()._unsubscribe(topic)
         self._seqs.pop(topic, None)
         self._moving = None
+
+
+def _in_pieces(bodies: Sequence[bytes], *, topic: str, after: int) -> Iterator[list[bytes]]:
+    """Make the endings of events that follow one another, so many at a time as are written in one go."""
+    piece: list[bytes] = []
+    size = 0
+    for seq, body in enumerate(bodies, after + 1):
+        piece.append(streams.ending(body, topic=topic, seq=seq))
+        size += len(piece[-1])
+        if size > _REPLAYED_AT_ONCE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
 
 
 def _withdrawn(topic: str) -> Frame:

@@ -9,7 +9,7 @@ import pytest
 
 from broadcast.contracts.frames import CloseCode
 from broadcast.sending.turn import Turn
-from broadcast.streams.outlet import Gathering, StreamOutlet
+from broadcast.streams.outlet import StreamOutlet
 from tests.support.broadcast_fakes import FakeTransport
 
 
@@ -29,7 +29,6 @@ def make(ours: socket.socket, transport: FakeTransport, *, capacity_bytes: int =
     closed: list[int] = []
     outlet = StreamOutlet(
         transport,
-        gathering=Gathering(),
         turn=Turn(),
         capacity_bytes=capacity_bytes,
         close_socket=closed.append,
@@ -40,47 +39,40 @@ def make(ours: socket.socket, transport: FakeTransport, *, capacity_bytes: int =
     return outlet
 
 
-async def test_what_is_put_in_one_turn_goes_out_when_it_is_over(ends: tuple[socket.socket, socket.socket]):
+def test_messages_that_begin_alike_are_one_write(ends: tuple[socket.socket, socket.socket]):
     outlet = make(ends[0], FakeTransport())
-    ends[1].setblocking(False)
-    outlet.put(b"a")
-    outlet.put(b"b")
-    with pytest.raises(BlockingIOError):
-        ends[1].recv(10)
-    await asyncio.sleep(0)
-    assert ends[1].recv(10) == b"ab"
+    outlet.put_joined(b"id: ", [b"1,", b"2,", b"3,"])
+    outlet.put_joined(b"id: ", [b"4"])
+    assert ends[1].recv(100) == b"id: 1,id: 2,id: 3,id: 4"
 
 
 def test_a_frame_comes_after_what_was_put_before(ends: tuple[socket.socket, socket.socket]):
-    async def run() -> None:
-        outlet = make(ends[0], FakeTransport())
-        outlet.put(b"a")
-        outlet.write(b"b")
-
-    asyncio.run(run())
+    outlet = make(ends[0], FakeTransport())
+    outlet.put(b"a")
+    outlet.write(b"b")
     assert ends[1].recv(10) == b"ab"
 
 
-async def test_a_full_socket_gets_the_rest_in_order_and_newer_progress_in_place_of_older(
-    ends: tuple[socket.socket, socket.socket],
+@pytest.mark.parametrize("sizes", [(100_000, 1, 1), (10, 100_000, 1), (10, 10, 100_000)])
+def test_a_full_socket_gets_the_rest_in_order_and_newer_progress_in_place_of_older(
+    ends: tuple[socket.socket, socket.socket], sizes: tuple[int, ...]
 ):
     transport = FakeTransport()
     outlet = make(ends[0], transport)
-    outlet.put(b"x" * 100_000)
-    outlet.put(b"[1]")
+    endings = [b"%d" % number * size for number, size in enumerate(sizes, 1)]
+    outlet.put_joined(b"[", endings)
     outlet.put(b"[old]", "progress")
-    outlet.flush()
-    outlet.put(b"[2]")
+    outlet.put_joined(b"{", [b"a", b"b"])
     outlet.put(b"[new]", "progress")
-    outlet.flush()
     rest = b"".join(transport.written)
     assert 0 < len(rest) < 100_000
-    assert outlet.waiting_bytes == len(b"[1][2][new]")
+    whole = b"".join([b"[" + ending for ending in endings])
+    waiting = outlet.waiting_bytes
     sent = b""
-    while len(sent) < 100_000 - len(rest):
+    while len(sent) + len(rest) + waiting < len(whole) + len(b"{a{b[new]"):
         sent += ends[1].recv(2**16)
     outlet.resumeProducing()
-    assert sent + rest + ends[1].recv(2**16) == b"x" * 100_000 + b"[1][2][new]"
+    assert sent + rest + ends[1].recv(2**16) == whole + b"{a{b[new]"
 
 
 async def test_whoever_waits_for_room_goes_on_when_there_is_some(ends: tuple[socket.socket, socket.socket]):
@@ -110,35 +102,25 @@ async def test_whoever_waits_for_room_goes_on_when_the_connection_is_gone(ends: 
     assert not outlet.is_open
 
 
-async def test_over_its_bound_a_client_is_given_up_at_once(ends: tuple[socket.socket, socket.socket]):
+def test_over_its_bound_a_client_is_given_up_at_once(ends: tuple[socket.socket, socket.socket]):
     transport = FakeTransport()
     outlet = make(ends[0], transport, capacity_bytes=1000)
     outlet.put(b"x" * 100_000)
-    for _ in range(100):
-        outlet.put(b"y" * 100)
-    outlet.flush()
+    outlet.put_joined(b"y", [b"y" * 99] * 100)
     assert not outlet.is_open
     assert outlet.waiting_bytes == 0
     assert transport.written[-1] == b"[full]"
 
 
-async def test_a_burst_is_not_kept_until_the_turn_is_over(ends: tuple[socket.socket, socket.socket]):
-    outlet = make(ends[0], FakeTransport())
-    for _ in range(64):
-        outlet.put(b"z")
-    assert ends[1].recv(100) == b"z" * 64
-
-
-async def test_nothing_is_written_to_a_socket_that_may_be_another_connections_by_now(
+def test_nothing_is_written_to_a_socket_that_may_be_another_connections_by_now(
     ends: tuple[socket.socket, socket.socket],
 ):
     outlet = make(ends[0], FakeTransport())
-    outlet.put(b"late")
     outlet.shut()
     other, others_end = socket.socketpair()
     os.dup2(other.fileno(), ends[0].fileno())
-    outlet.put(b"later")
-    await asyncio.sleep(0)
+    outlet.put(b"late")
+    outlet.put_joined(b"la", [b"ter"])
     others_end.setblocking(False)
     with pytest.raises(BlockingIOError):
         others_end.recv(10)

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from broadcast.config import Settings
-from broadcast.streams.outlet import Gathering
 from broadcast.streams.protocol import StreamProtocol
 
 SETTINGS = Settings(redis_url="redis://", channel_layer_urls=(), broadcast_secret="b", ticket_secret="t")
@@ -34,7 +33,7 @@ def test_a_client_that_vanishes_is_given_up_by_the_kernel_as_late_as_a_silent_we
     created: list[object] = []
     server = SimpleNamespace(settings=settings, create_application=lambda protocol, _scope: created.append(protocol))
     connection = FakeConnection()
-    stream = StreamProtocol(server, None, Gathering())
+    stream = StreamProtocol(server, None)
     stream.open(connection, {})
     assert connection.protocol is stream is created[0]
     assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 11_000

@@ -190,7 +190,7 @@ async def test_progress_that_waits_gives_way_to_newer_progress(start: Start, use
     for percent in range(100):
         service.pass_on([make_parcel(None, topic=course, type_="upload-progress", percent=percent)])
     await service.take([make_parcel(1, topic=course)], [])
-    stream.outlet.flush()
+    stream.outlet.settle()
     stream.outlet.resumeProducing()
     heard = [frame for frame in stream.frames if "data" in frame]
     assert [frame["data"].get("percent") for frame in heard] == [99, None]
@@ -217,3 +217,38 @@ def last_id(stream: StreamConnection) -> dict[str, str]:
 def now_ms() -> int:
     """Tell the time as tickets do."""
     return time.time_ns() // 1_000_000
+
+
+async def test_what_happens_in_one_turn_keeps_its_order_and_each_id_its_positions(start: Start, user: str, course: str):
+    service = await start()
+    other = topics.course(uuid.uuid4())
+    stream = StreamConnection(service, ticket(user, [course, other]), course, other)
+    await stream.wait_for(lambda: len(stream.said("subscribed")) == 3)
+    begun = len(stream.frames)
+
+    for seq in (1, 2):
+        service.hub.emit(make_parcel(seq, topic=course))
+    service.hub.emit(make_parcel(None, topic=other, type_="upload-progress"))
+    service.hub.emit(make_parcel(1, topic=other))
+    service.hub.emit(make_parcel(3, topic=course))
+    stream.withdraw(Revocation(user, other, now_ms() + 1))
+    service.hub.emit(make_parcel(4, topic=course))
+    service.hub.lose()
+
+    told = [(frame["type"], frame.get("seq")) for frame in stream.frames[begun:]]
+    assert told[:7] == [
+        ("chapter-update-complete", 1),
+        ("chapter-update-complete", 2),
+        ("chapter-update-complete", 3),
+        ("upload-progress", None),
+        ("chapter-update-complete", 1),
+        ("unsubscribed", None),
+        ("chapter-update-complete", 4),
+    ]
+    assert {frame["topic"]: frame["seq"] for frame in stream.said("resync")} == {topics.user(user): 0, course: 4}
+    assert stream.ids[begun:][:7] == [
+        *({topics.user(user): 0, course: seq, other: 0} for seq in (1, 2, 3, 3)),
+        {topics.user(user): 0, course: 3, other: 1},
+        {topics.user(user): 0, course: 3},
+        {topics.user(user): 0, course: 4},
+    ]
