@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from benchmarks.broadcast import bench as benches
-from benchmarks.broadcast import connecting, fanning, ingesting, manners, model, report
+from benchmarks.broadcast import connecting, fanning, ingesting, manners, model, report, streaming
 from benchmarks.broadcast.bench import QUICK, Bench, Effort
 from benchmarks.broadcast.loader import LoadFailed
 from benchmarks.broadcast.peers.base import PeerFailed
@@ -30,6 +30,7 @@ ROUND: tuple[Callable[[Bench], None], ...] = (
     connecting.resuming,
     connecting.memory,
     fanning.growth,
+    streaming.streams,
     manners.manners,
 )
 """What makes a round."""

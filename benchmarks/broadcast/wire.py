@@ -101,6 +101,11 @@ def upgrade(path: str, headers: Mapping[str, str] | None = None) -> bytes:
     return _head(f"GET {path} HTTP/1.1", own)
 
 
+def get(path: str, headers: Mapping[str, str]) -> bytes:
+    """Make a request for a path."""
+    return _head(f"GET {path} HTTP/1.1", {"Host": "127.0.0.1", **headers})
+
+
 def post(path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
     """Make a POST."""
     return (

@@ -75,7 +75,9 @@ class EventStream(Shell):
                 self.deliver(parcel)
         else:
             last = written.parcels[-1]
-            self._move(last.topic, cast("int", last.seq))
+            if last.topic != self._moving:
+                self._move(last.topic)
+            self._seqs[last.topic] = cast("int", last.seq)
             self._outlet.put_joined(self._beginning, written.endings)
 
     def deliver(self, parcel: Parcel) -> None:
@@ -83,7 +85,8 @@ class EventStream(Shell):
         if parcel.seq is None:
             self._outlet.put(parcel.ending, parcel.progress_key)
         else:
-            self._move(parcel.topic, parcel.seq)
+            self._move(parcel.topic)
+            self._seqs[parcel.topic] = parcel.seq
             self._outlet.put(self._beginning + parcel.ending)
 
     def resync(self, topic: str, seq: int, reason: str) -> None:
@@ -159,20 +162,20 @@ class EventStream(Shell):
             if topic not in self._joining:
                 return
             seq += len(endings)
-            self._move(topic, seq)
+            self._move(topic)
+            self._seqs[topic] = seq
             self._outlet.put_joined(self._beginning, endings)
 
     async def _drained(self) -> None:
         if not await self._outlet.drained(self._service.settings.ping_timeout_seconds):
             self._close(sessions.TOO_SLOW)
 
-    def _move(self, topic: str, seq: int) -> None:
+    def _move(self, topic: str) -> None:
+        # As long as only one topic moves, the positions of the others are the same bytes.
         if topic != self._moving:
-            # As long as only one topic moves, the positions of the others are the same bytes.
             self._moving = topic
-            others = [streams.position(name, at) for name, at in self._seqs.items() if name != topic]
+            others = [streams.position(name, seq) for name, seq in self._seqs.items() if name != topic]
             self._beginning = streams.beginning(others)
-        self._seqs[topic] = seq
 
     def _stand(self, topic: str, seq: int) -> None:
         self._seqs[topic], self._moving = seq, None

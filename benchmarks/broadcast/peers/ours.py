@@ -61,16 +61,28 @@ class CourseHub(Peer):
 
         ``since``: resume all from there, which has to bring ``replay`` events each. ``at``: the seq the ticket knows.
         """
-        user = wire.topic(number, _USER)
-        granted = {topics.user(user): 0} | {topics.course(name): at for name in names}
-        ticket, _ = tickets.issue(secret=self._services["TICKET_SECRET"], user_id=user, seqs=granted)
+        ticket = self._ticket(number, names, at)
         resumed = {} if since is None else {"since": since}
         frames = wire.client_frames(*({"type": "subscribe", "topic": topics.course(name), **resumed} for name in names))
         request = wire.upgrade("/ws/", {"Sec-WebSocket-Protocol": "coursehub.v1", "Authorization": f"Bearer {ticket}"})
         controls = 2 + len(names)  # welcome, subscribed to the user's own topic, and to each course
         return Opening(request, frames, controls, seen=since, replay=replay * len(names))
 
+    def streaming(self, number: int, names: Sequence[str]) -> Opening:
+        """Open an event stream of courses as the ``number``-th user."""
+        headers = {"Authorization": f"Bearer {self._ticket(number, names, 0)}"}
+        return Opening(wire.get(f"/events?topics={','.join(map(topics.course, names))}", headers))
+
+    def signed(self, body: bytes) -> dict[str, str]:
+        """Make the headers of a post to the bridge."""
+        return bridge.signed_headers(body, secret=self._services["BROADCAST_SECRET"])
+
+    def _ticket(self, number: int, names: Sequence[str], at: int) -> str:
+        user = wire.topic(number, _USER)
+        granted = {topics.user(user): 0} | {topics.course(name): at for name in names}
+        return tickets.issue(secret=self._services["TICKET_SECRET"], user_id=user, seqs=granted)[0]
+
     def post(self, events: Sequence[Event]) -> bytes:
         posted = [{"topic": topics.course(event.topic), **event.envelope()} for event in events]
         body = wire.encode(posted[0] if len(posted) == 1 else {"events": posted})
-        return wire.post(bridge.PATH, body, bridge.signed_headers(body, secret=self._services["BROADCAST_SECRET"]))
+        return wire.post(bridge.PATH, body, self.signed(body))
