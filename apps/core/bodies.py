@@ -10,6 +10,9 @@ from django.http.response import HttpResponseBase
 
 from apps.core import errors, rendering
 
+_LEFT_TO_THE_SERVER = 64 * 1024
+"""So much of an unread body gunicorn throws away by itself, and keeps the connection."""
+
 _DISCARDED_AT_MOST = 64 * 1024 * 1024
 _DISCARDING_SECONDS = 2.0
 _PIECE = 64 * 1024
@@ -42,6 +45,14 @@ def refuse(request: HttpRequest) -> JsonResponse:
     response = rendering.answer_error(errors.PayloadTooLarge())
     throw_rest_away(request, response)
     return response
+
+
+def see_to_unread(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Throw away a body that nobody read, as when it was refused who sent it."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    is_read = request._read_started or request.path.startswith(tuple(_left_to_views))  # type: ignore[attr-defined]
+    if not is_read and length.isdigit() and int(length) > _LEFT_TO_THE_SERVER:
+        throw_rest_away(request, response)
 
 
 def throw_rest_away(request: HttpRequest, response: HttpResponseBase) -> None:

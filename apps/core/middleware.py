@@ -34,7 +34,9 @@ class RequestContext:
     def _respond(self, request: HttpRequest) -> HttpResponse:
         if bodies.is_too_large(request):
             return bodies.refuse(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        bodies.see_to_unread(request, response)
+        return response
 
 
 def _request_id(request: HttpRequest) -> str:

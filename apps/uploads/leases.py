@@ -39,7 +39,8 @@ class Lease:
     """
     A lease that is held. ``wanted`` is set when its holder is to let go: someone asked, or it was lost.
 
-    ``interrupt`` is called then, by another thread. ``reported`` is how far the holder told others it is, of ``total``.
+    ``interrupt`` is called then, by another thread, and must not wait. ``reported`` is how far the holder told others
+    it is, of ``total``.
     """
 
     upload_id: UUID
@@ -159,8 +160,8 @@ class Keeper:
         """Have a holder in this process let go at once, without the way through the database."""
         with self._lock:
             lease = self._leases.get(upload_id)
-        if lease:
-            lease.ask()
+            if lease:
+                lease.ask()
 
     def _run(self) -> None:
         try:
@@ -184,11 +185,13 @@ class Keeper:
         """Renew leases; those that are lost or asked for are told so."""
         columns = sql.columns([(lease.upload_id, lease.token, lease.reported) for lease in leases])
         asked = dict(sql.rows(_RENEW, [clock.now() + LASTS, *columns]))
-        for lease in leases:
-            if lease.upload_id not in asked:
-                lease.let_go()
-            elif asked[lease.upload_id]:
-                lease.ask()
+        with self._lock:
+            # Not those that were given back meanwhile: their connections have gone on to other requests.
+            for lease in [lease for lease in leases if self._leases.get(lease.upload_id) is lease]:
+                if lease.upload_id not in asked:
+                    lease.let_go()
+                elif asked[lease.upload_id]:
+                    lease.ask()
         if time.monotonic() - self._coarse_at >= _COARSE_EVERY_SECONDS:
             self._coarse_at = time.monotonic()
             _note_progress(leases)

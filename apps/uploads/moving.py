@@ -1,8 +1,9 @@
 """One request that brings bytes: it needs a free place, the upload's lease, and to begin where the upload is."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -25,18 +26,26 @@ class Busy(errors.Unavailable):
     """Too many uploads run at this moment; go on in a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
-    """
-    A request's body and what its headers say about it. ``length`` None: it comes in chunks.
-
-    ``interrupt`` makes a read that waits for more return at once.
-    """
+    """A request's body and what its headers say about it. ``length`` None: it comes in chunks."""
 
     source: Source
     length: int | None
     checksum: Checksum | None = None
-    interrupt: Callable[[], object] = lambda: None
+    connection: socket.socket | None = None
+    was_interrupted: bool = False
+
+    def interrupt(self) -> None:
+        """Have a read that waits for more return at once. Nothing more can be read from the connection, either."""
+        self.was_interrupted = True
+        if self.connection:
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RD)
+
+    def was_taken(self, count: int) -> bool:
+        """Tell whether so many bytes were all of it, so that the connection may have another request."""
+        return count == self.length and not self.was_interrupted
 
 
 def receive(upload_id: UUID, body: Body, *, offset: int, size: int | None = None) -> Upload:

@@ -1,7 +1,5 @@
 """The requests of tus 1.0."""
 
-import contextlib
-import socket
 from typing import Any
 from uuid import UUID
 
@@ -54,7 +52,7 @@ class TusView(ApiView):
         response["Tus-Resumable"] = headers.VERSION
         if response.status_code == headers.UnsupportedVersion.status:
             response["Tus-Version"] = headers.VERSION
-        if response.status_code >= 400 and request._request.META.get("CONTENT_LENGTH") not in (None, "", "0"):
+        if response.status_code >= 400 and _length(request._request) != 0:
             bodies.throw_rest_away(request._request, response)
         return response
 
@@ -115,8 +113,12 @@ class CreationView(TusView):
         else:
             accepted = _create(request, user, given, file, sources)
             upload, operation = Upload.objects.get(pk=accepted.data["uploadId"]), accepted
-        upload = _with_first_bytes(request, upload, checksum)
-        return _created(upload, operation, has_bytes=_brings_bytes(request))
+        body = _body(request, checksum)
+        upload = _with_first_bytes(request, upload, body)
+        response = _created(upload, operation, has_bytes=_brings_bytes(request))
+        if body.length != 0 and not body.was_taken(upload.offset):
+            bodies.throw_rest_away(request._request, response)
+        return response
 
 
 def _announced(request: Request, given: dict[str, str], sources: list[Upload]) -> Announced:
@@ -167,12 +169,12 @@ def _brings_bytes(request: Request) -> bool:
     return raw.content_type == documented.BYTES and (_length(raw) is None or _length(raw) != 0)
 
 
-def _with_first_bytes(request: Request, upload: Upload, checksum: headers.Checksum | None) -> Upload:
+def _with_first_bytes(request: Request, upload: Upload, body: Body) -> Upload:
     """Take what came along; should that fail, the upload is there all the same, and says how far it is."""
     if not _brings_bytes(request) or upload.offset or upload.parts_of:
         return upload
     try:
-        return moving.receive(upload.pk, _body(request, checksum), offset=0)
+        return moving.receive(upload.pk, body, offset=0)
     except errors.CourseHubError:
         upload.refresh_from_db()
         return upload
@@ -244,7 +246,7 @@ class UploadView(TusView):
             return _moved(upload)
         moved = moving.receive(upload.pk, body, offset=offset, size=size)
         response = _moved(moved)
-        if body.length is None or moved.offset != offset + body.length:
+        if not body.was_taken(moved.offset - offset):
             bodies.throw_rest_away(request._request, response)
         return response
 
@@ -286,16 +288,10 @@ def _moved(upload: Upload) -> HttpResponse:
 def _body(request: Request, checksum: headers.Checksum | None) -> Body:
     environ = request._request.META
     connection = environ.get("gunicorn.socket")
-    if connection is None:
-        return Body(environ["wsgi.input"], _length(request._request), checksum)
-    # One who sends nothing for so long is gone; what they sent until then counts.
-    connection.settimeout(_SILENT_SECONDS)
-    return Body(environ["wsgi.input"], _length(request._request), checksum, lambda: _stop_reading(connection))
-
-
-def _stop_reading(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RD)
+    if connection is not None:
+        # One who sends nothing for so long is gone; what they sent until then counts.
+        connection.settimeout(_SILENT_SECONDS)
+    return Body(environ["wsgi.input"], _length(request._request), checksum, connection)
 
 
 def _length(request: HttpRequest) -> int | None:
