@@ -3,6 +3,7 @@
 import json
 import struct
 from typing import Any
+from urllib.parse import urlencode
 
 from hypothesis import strategies as st
 
@@ -181,3 +182,19 @@ WIRE_FRAMES = st.builds(
     FRAMES.map(lambda text: text.encode(errors="surrogatepass")[:LONGEST_FRAME]) | st.binary(max_size=130),
 )
 WIRES = st.lists(WIRE_FRAMES, min_size=1, max_size=6).map(b"".join) | st.binary(max_size=200)
+
+POSITIONS = st.lists(st.builds("{}={}".format, TOPICS, SEQS), max_size=3).map(",".join) | st.text(max_size=40)
+STREAMS = st.tuples(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "topics": st.lists(TOPICS, max_size=4).map(",".join),
+            "lastEventId": POSITIONS,
+            "ticket": TICKETS,
+            "more": st.text(max_size=5),
+        },
+    ).map(urlencode)
+    | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60),
+    POSITIONS.map(lambda text: text.encode("utf-8", "replace").translate(None, b"\r\n\0")),
+)
+"""Requests for event streams: the query, and a ``Last-Event-ID``."""

@@ -57,6 +57,16 @@ class Live:
             dialled.sendall(wire)
             dialled.recv(65536)
 
+    def ask_for_stream(self, given: tuple[str, bytes]) -> None:
+        """Ask for an event stream, read how the answer begins, and hang up."""
+        query, last_event_id = given
+        lines = [f"GET /events?{query} HTTP/1.1", "Host: x", f"Authorization: Bearer {self._ticket}"]
+        with self._dial() as dialled:
+            dialled.settimeout(5)
+            dialled.sendall("\r\n".join(lines).encode() + b"\r\nLast-Event-ID: " + last_event_id + b"\r\n\r\n")
+            status = dialled.recv(12)
+            assert status in (b"HTTP/1.1 200", b"HTTP/1.1 400", b"HTTP/1.1 403"), status
+
     def post(self, body: bytes) -> int:
         """Post a body, signed, to the bridge."""
         headers = bridge.signed_headers(body, secret=BROADCAST_SECRET)

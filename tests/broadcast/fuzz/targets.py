@@ -11,9 +11,12 @@ from broadcast.contracts import bridge, frames, tickets
 from broadcast.contracts.tickets import Ticket
 from broadcast.revocations import Revocations
 from broadcast.session import Close, Session, Terms
+from broadcast.streams import admission
 from tests.broadcast.fuzz import inputs
 from tests.broadcast.fuzz.live import Live
 from tests.support.broadcast_process import TICKET_SECRET
+
+_NOW_MS = 1_760_000_000_000
 
 
 class Target(NamedTuple):
@@ -32,7 +35,7 @@ def read_frame(text: str) -> None:
 def read_ticket(text: str) -> None:
     """Read a ticket: it is one, or `TicketError`."""
     with contextlib.suppress(tickets.TicketError):
-        assert isinstance(tickets.read(text, secret=TICKET_SECRET, now_ms=1_760_000_000_000), Ticket)
+        assert isinstance(tickets.read(text, secret=TICKET_SECRET, now_ms=_NOW_MS), Ticket)
 
 
 def read_body(body: bytes) -> None:
@@ -49,21 +52,34 @@ def verify_headers(given: tuple[str, str, bytes]) -> None:
         raise AssertionError("a signature that nobody made was taken")
 
 
+def ask_for_stream(given: tuple[str, bytes]) -> None:
+    """Ask for an event stream: it may begin, or there is an answer that says why not."""
+    query, last_event_id = given
+    ticket = tickets.issue(secret=TICKET_SECRET, user_id=inputs.USER, seqs={inputs.TOPIC: 3}, now_ms=_NOW_MS)[0]
+    headers = [(b"authorization", f"Bearer {ticket}".encode()), (b"last-event-id", last_event_id)]
+    scope = {"query_string": query.encode(), "headers": headers}
+    answer = admission.admit(scope, _terms(), _NOW_MS + 1)
+    assert isinstance(answer, admission.Admitted) or answer.status in (400, 403)
+
+
 def play_session(texts: list[str]) -> None:
     """Give frames to a session: whatever comes, it answers by effects, and nothing follows a close."""
-    terms = Terms(
+    issued = tickets.issue(secret=TICKET_SECRET, user_id=inputs.USER, seqs={inputs.TOPIC: 3}, now_ms=_NOW_MS)
+    session = Session(issued[1], connection_id="fuzz", terms=_terms())
+    for text in texts:
+        for effect in session.receive(text, _NOW_MS + 1):
+            if isinstance(effect, Close):
+                return
+
+
+def _terms() -> Terms:
+    return Terms(
         read_ticket=lambda text, now_ms: tickets.read(text, secret=TICKET_SECRET, now_ms=now_ms),
         revocations=Revocations(),
         heartbeat_seconds=25,
         expiring_ms=60_000,
         topics_per_connection=3,
     )
-    issued = tickets.issue(secret=TICKET_SECRET, user_id=inputs.USER, seqs={inputs.TOPIC: 3}, now_ms=1_760_000_000_000)
-    session = Session(issued[1], connection_id="fuzz", terms=terms)
-    for text in texts:
-        for effect in session.receive(text, 1_760_000_000_001):
-            if isinstance(effect, Close):
-                return
 
 
 def pure() -> Mapping[str, Target]:
@@ -72,6 +88,7 @@ def pure() -> Mapping[str, Target]:
         "frames": Target(inputs.FRAMES, read_frame),
         "sessions of frames": Target(st.lists(inputs.FRAMES, max_size=12), play_session),
         "tickets": Target(inputs.TICKETS, read_ticket),
+        "requests for event streams": Target(inputs.STREAMS, ask_for_stream),
         "bridge bodies": Target(inputs.BODIES, read_body),
         "bridge signatures": Target(st.tuples(st.text(), st.text(), st.binary(max_size=50)), verify_headers),
     }
@@ -90,5 +107,6 @@ def live(service: Live) -> Mapping[str, Target]:
     return {
         "HTTP bytes": Target(inputs.HTTP, then_serve(service.throw)),
         "WebSocket bytes": Target(inputs.WIRES, then_serve(service.throw_frames)),
+        "asked for event streams": Target(inputs.STREAMS, then_serve(service.ask_for_stream)),
         "signed bridge bodies": Target(inputs.BODIES, then_serve(service.post)),
     }

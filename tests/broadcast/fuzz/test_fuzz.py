@@ -27,7 +27,7 @@ def test_no_input_is_answered_with_anything_but_a_refusal(name: str):
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", ["HTTP bytes", "WebSocket bytes", "signed bridge bodies"])
+@pytest.mark.parametrize("name", ["HTTP bytes", "WebSocket bytes", "asked for event streams", "signed bridge bodies"])
 def test_after_each_garbage_a_healthy_client_is_served(live: Live, name: str):
     strategy, give = targets.live(live)[name]
     LIVE(given(strategy)(give))()

@@ -1,39 +1,15 @@
 """Storage that is down, slow, overloaded, or says one thing and does another: films arrive all the same, once."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.support import faulty_storage
 from tests.support.broken_patch import OpenPatch
 from tests.support.faulty_storage import Fault, FaultyStorage, Held, Once
-from tests.support.films import MIB, Sent, film, nothing_is_orphaned
+from tests.support.films import MIB, Sent, film
 from tests.support.stack import Cast, Course, Site, eventually
-
-
-@pytest.fixture
-def site(frail: Site) -> Site:
-    return frail
-
-
-@pytest.fixture
-def people(frail_people: Cast) -> Cast:
-    return frail_people
-
-
-@pytest.fixture(autouse=True)
-def tidy(site: Site, faulty: FaultyStorage) -> Iterator[None]:
-    """After each of these storage is well again, and nothing is orphaned."""
-    yield
-    nothing_is_orphaned(site, faulty)
-
-
-@pytest.fixture
-def sent(cast: Cast, course: Course) -> Sent:
-    """A film of 20 MiB, of which nothing has been sent."""
-    return Sent.by(cast.owner, course, film(20))
-
 
 FAULTS: dict[str, Callable[[], Fault]] = {
     "503 SlowDown": lambda: faulty_storage.error(503, "SlowDown"),

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.faulty_storage import FaultyStorage
-from tests.support.stack import Cast, Site, running
+from tests.support.films import Sent, film, nothing_is_orphaned
+from tests.support.stack import Cast, Course, Site, running
 
 PLACES = 3
 """How many requests may bring bytes at the same time."""
@@ -29,3 +30,26 @@ def frail(faulty: FaultyStorage) -> Iterator[Site]:
 def frail_people(frail: Site) -> Cast:
     """Its users."""
     return Cast.of(frail)
+
+
+@pytest.fixture
+def site(frail: Site) -> Site:
+    return frail
+
+
+@pytest.fixture
+def people(frail_people: Cast) -> Cast:
+    return frail_people
+
+
+@pytest.fixture(autouse=True)
+def tidy(site: Site, faulty: FaultyStorage) -> Iterator[None]:
+    """After each of these everything is running again, storage is well, and nothing is orphaned."""
+    yield
+    nothing_is_orphaned(site, faulty)
+
+
+@pytest.fixture
+def sent(cast: Cast, course: Course) -> Sent:
+    """A film of 20 MiB, of which nothing has been sent."""
+    return Sent.by(cast.owner, course, film(20))

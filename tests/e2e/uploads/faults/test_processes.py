@@ -1,39 +1,15 @@
 """Whatever breaks while a film is on its way: it arrives whole and once, or fails once, and nothing is left behind."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from demo.client import Listener
-from tests.e2e.uploads.conftest import PLACES
+from tests.e2e.uploads.faults.conftest import PLACES
 from tests.support.broken_patch import OpenPatch
 from tests.support.faulty_storage import FaultyStorage, Held
-from tests.support.films import MIB, PART, Sent, film, nothing_is_orphaned
+from tests.support.films import MIB, PART, Sent, film
 from tests.support.stack import Cast, Course, Listen, Site, eventually
-
-
-@pytest.fixture
-def site(frail: Site) -> Site:
-    return frail
-
-
-@pytest.fixture
-def people(frail_people: Cast) -> Cast:
-    return frail_people
-
-
-@pytest.fixture(autouse=True)
-def tidy(site: Site, faulty: FaultyStorage) -> Iterator[None]:
-    """After each of these everything is running again, and nothing is orphaned."""
-    yield
-    nothing_is_orphaned(site, faulty)
-
-
-@pytest.fixture
-def sent(cast: Cast, course: Course) -> Sent:
-    """A film of 20 MiB, of which nothing has been sent."""
-    return Sent.by(cast.owner, course, film(20))
 
 
 def is_coming(tab: Listener, sent: Sent) -> None:

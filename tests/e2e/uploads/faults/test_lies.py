@@ -9,25 +9,8 @@ from demo import tus
 from demo.client import Api
 from tests.support import hostile
 from tests.support.faulty_storage import FaultyStorage
-from tests.support.films import MIB, Sent, film, nothing_is_orphaned
-from tests.support.stack import Cast, Course, Listen, Site, refusal
-
-
-@pytest.fixture
-def site(frail: Site) -> Site:
-    return frail
-
-
-@pytest.fixture
-def people(frail_people: Cast) -> Cast:
-    return frail_people
-
-
-@pytest.fixture(autouse=True)
-def tidy(site: Site, faulty: FaultyStorage) -> Iterator[None]:
-    """After each of these nothing is orphaned."""
-    yield
-    nothing_is_orphaned(site, faulty)
+from tests.support.films import MIB, Sent, film
+from tests.support.stack import Cast, Course, Listen, refusal
 
 
 @pytest.fixture
