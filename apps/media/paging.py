@@ -48,8 +48,16 @@ class Ordering:
     @property
     def sql(self) -> str:
         """The ORDER BY clause."""
+        return self._by(self.expression)
+
+    @property
+    def by_place(self) -> str:
+        """The ORDER BY clause where the expression's value is called ``place``."""
+        return self._by("place")
+
+    def _by(self, what: str) -> str:
         direction = "DESC" if self.descending else "ASC"
-        return f"{self.expression} {direction}, id {direction}"
+        return f"{what} {direction}, id {direction}"
 
     def after(self, cursor: str) -> tuple[str, list[Any]]:
         """

@@ -1,6 +1,7 @@
 """Questions about libraries: lists and searches, where files are used, what would happen, what happened."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -20,62 +21,110 @@ from apps.media.schemas import HistoryQuery, LibraryQuery
 def library(user: User, query: LibraryQuery) -> tuple[list[Media], str | None]:
     """Give one page of a user's files, and the cursor of the next."""
     ordering = Ordering.read(query.ordering)
-    conditions, values = _conditions(user, query)
-    if query.cursor is not None:
-        after, more = ordering.after(query.cursor)
-        conditions, values = [*conditions, after], [*values, *more]
-    few = _few_by_size(user, query, ordering)
-    if few is not None:
-        conditions, values = [*conditions, "id = ANY(%s)"], [*values, few]
-    found = sql.rows_planned_anew(_page(ordering, conditions), [*values, query.limit + 1])
+    where, filters = _where(user, query, ordering), _filters(query)
+    wanted = query.limit + 1
+    found = _page(ordering, where + filters, wanted) if filters.are_indexed else None
+    if found is None:
+        found = _page_nearby(ordering, where, filters, wanted)
+    if found is None:
+        found = _page_of_all(ordering, where + filters, wanted)
     shown, has_more = found[: query.limit], len(found) > query.limit
     files = Media.objects.in_bulk([id_ for id_, _ in shown])
     cursor = ordering.cursor(shown[-1][1], shown[-1][0]) if has_more else None
     return [files[id_] for id_, _ in shown if id_ in files], cursor
 
 
-def _few_by_size(user: User, query: LibraryQuery, ordering: Ordering) -> list[UUID] | None:
+Found = list[tuple[UUID, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Conditions:
     """
-    Name the files of the sizes asked for, if they are few; None: they are many, or need not be known.
+    Conditions in SQL; what a client wrote is only ever among the values.
 
-    The planner takes sizes and categories for independent, which they are not: in another order it would read half a
-    library for small videos, of which there are none.
+    ``are_indexed``: there is an index with them for every order, so that a page is read from it.
     """
-    if ordering.name == "size" or (query.min_size is None and query.max_size is None):
-        return None
-    only = query.model_copy(update=dict.fromkeys(("q", "usage", "status", "created_after", "created_before"), None))
-    conditions, values = _conditions(user, only)
-    where = " AND ".join(conditions)
-    statement = f"SELECT id FROM media_media WHERE {where} ORDER BY size, id LIMIT %s"  # noqa: S608 (all of it is ours)
-    found = sql.rows_planned_anew(statement, [*values, _FEW + 1])
-    return [id_ for (id_,) in found] if len(found) <= _FEW else None
+
+    texts: list[str]
+    values: list[Any]
+    are_indexed: bool = True
+
+    def __add__(self, other: "_Conditions") -> "_Conditions":
+        return _Conditions([*self.texts, *other.texts], [*self.values, *other.values])
+
+    @property
+    def sql(self) -> str:
+        """The conditions as one."""
+        return " AND ".join(self.texts) or "true"
 
 
-_FEW = 3_000
+def _where(user: User, query: LibraryQuery, ordering: Ordering) -> _Conditions:
+    """Say whose files, and after which; these are what every index of an order begins with."""
+    conditions = _Conditions(["owner_id = %s", "trashed = %s"], [user.pk, query.trashed])
+    if query.cursor is None:
+        return conditions
+    after, values = ordering.after(query.cursor)
+    return conditions + _Conditions([after], values)
 
 
-def _page(ordering: Ordering, conditions: Sequence[str]) -> str:
-    where = " AND ".join(conditions)
-    return f"SELECT id, {ordering.expression} FROM media_media WHERE {where} ORDER BY {ordering.sql} LIMIT %s"  # noqa: S608 (all of it is ours)
-
-
-def _conditions(user: User, query: LibraryQuery) -> tuple[list[str], list[Any]]:
-    """Turn filters into SQL; what a client wrote is only ever among the values."""
-    given = {
-        "owner_id = %s": user.pk,
-        "trashed = %s": query.trashed,
-        "category = %s": query.category,
-        "used = %s": None if query.usage is None else query.usage == "used",
+def _filters(query: LibraryQuery) -> _Conditions:
+    indexed = {"category = %s": query.category, "used = %s": None if query.usage is None else query.usage == "used"}
+    others = {
         "status = %s": query.status,
         "size >= %s": query.min_size,
         "size <= %s": query.max_size,
         "created_at > %s": query.created_after,
         "created_at < %s": query.created_before,
     }
-    wanted = {condition: value for condition, value in given.items() if value is not None}
-    words = [_patterns(word) for word in (query.q or "").split()]
+    wanted = {condition: value for condition, value in (indexed | others).items() if value is not None}
+    words = [_patterns(word) for word in (query.q or "").split() if any(map(str.isalnum, word))]
     searches = ["(" + " OR ".join("lower(name) LIKE lower(%s)" for _ in patterns) + ")" for patterns in words]
-    return [*wanted, *searches], [*wanted.values(), *chain.from_iterable(words)]
+    texts, values = [*wanted, *searches], [*wanted.values(), *chain.from_iterable(words)]
+    return _Conditions(texts, values, are_indexed=wanted.keys() <= indexed.keys() and not words)
+
+
+def _page(ordering: Ordering, conditions: _Conditions, wanted: int) -> Found:
+    """Read a page as the planner sees fit."""
+    statement = (
+        f"SELECT id, {ordering.expression} FROM media_media WHERE {conditions.sql} "  # noqa: S608 (all of it is ours)
+        f"ORDER BY {ordering.sql} LIMIT %s"
+    )
+    return sql.rows_planned_anew(statement, [*conditions.values, wanted])
+
+
+def _page_nearby(ordering: Ordering, where: _Conditions, filters: _Conditions, wanted: int) -> Found | None:
+    """
+    Read a page from the next files in its order; None: too few of them fit.
+
+    The planner takes filters, orders and letters for independent. Where they are not, as with small files in the order
+    of sizes, it would go through half a library in the hope of the next one, so it is not asked.
+    """
+    near = f"""
+        SELECT id, {ordering.expression} AS place, {filters.sql} AS fits FROM media_media
+        WHERE {where.sql} ORDER BY {ordering.sql} LIMIT %s
+    """  # noqa: S608
+    found = sql.rows_planned_anew(
+        f"WITH near AS MATERIALIZED ({near}) "  # noqa: S608
+        f"(SELECT id, place, 0 FROM near WHERE fits ORDER BY {ordering.by_place} LIMIT %s) "
+        "UNION ALL SELECT NULL, NULL, count(*) FROM near",
+        [*filters.values, *where.values, _NEARBY, wanted],
+    )
+    *fitting, (_, _, looked_at) = found
+    is_enough = len(fitting) == wanted or looked_at < _NEARBY
+    return [(id_, place) for id_, place, _ in fitting] if is_enough else None
+
+
+_NEARBY = 3_000
+
+
+def _page_of_all(ordering: Ordering, conditions: _Conditions, wanted: int) -> Found:
+    """Find all that fits, by whatever index that is found soonest, and sort it."""
+    fitting = f"SELECT id, {ordering.expression} AS place FROM media_media WHERE {conditions.sql}"  # noqa: S608
+    return sql.rows_planned_anew(
+        f"WITH fitting AS MATERIALIZED ({fitting}) "  # noqa: S608
+        f"SELECT id, place FROM fitting ORDER BY {ordering.by_place} LIMIT %s",
+        [*conditions.values, wanted],
+    )
 
 
 def _patterns(word: str) -> list[str]:
