@@ -59,15 +59,15 @@ class Ordering:
         direction = "DESC" if self.descending else "ASC"
         return f"{what} {direction}, id {direction}"
 
-    def after(self, cursor: str) -> tuple[str, list[Any]]:
+    def after(self, cursor: str, what: str = "") -> tuple[str, list[Any]]:
         """
-        Make the condition for rows that come after a cursor's.
+        Make the condition for rows that come after a cursor's; ``what`` is the expression's value, where it has a name.
 
         Raises:
             errors.Invalid: it is no cursor of this order.
         """
         value, id_ = self._read(cursor)
-        return f"({self.expression}, id) {'<' if self.descending else '>'} (%s, %s)", [value, id_]
+        return f"({what or self.expression}, id) {'<' if self.descending else '>'} (%s, %s)", [value, id_]
 
     def cursor(self, value: Any, id_: UUID) -> str:
         """Name a row by its value in this order, and its id."""

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from apps.accounts.models import User
@@ -21,13 +22,12 @@ from apps.media.schemas import HistoryQuery, LibraryQuery
 def library(user: User, query: LibraryQuery) -> tuple[list[Media], str | None]:
     """Give one page of a user's files, and the cursor of the next."""
     ordering = Ordering.read(query.ordering)
-    where, filters = _where(user, query, ordering), _filters(query)
-    wanted = query.limit + 1
-    found = _page(ordering, where + filters, wanted) if filters.are_indexed else None
-    if found is None:
-        found = _page_nearby(ordering, where, filters, wanted)
-    if found is None:
-        found = _page_of_all(ordering, where + filters, wanted)
+    theirs = _Conditions(["owner_id = %s", "trashed = %s"], [user.pk, query.trashed])
+    filters, wanted = _filters(query), query.limit + 1
+    if filters.are_indexed:
+        found = _page(ordering, theirs + filters + _after(ordering, query), wanted)
+    elif (found := _page_nearby(ordering, theirs + _after(ordering, query), filters, wanted)) is None:
+        found = _page_of_all(ordering, theirs + filters, _after(ordering, query, "place"), wanted)
     shown, has_more = found[: query.limit], len(found) > query.limit
     files = Media.objects.in_bulk([id_ for id_, _ in shown])
     cursor = ordering.cursor(shown[-1][1], shown[-1][0]) if has_more else None
@@ -58,13 +58,11 @@ class _Conditions:
         return " AND ".join(self.texts) or "true"
 
 
-def _where(user: User, query: LibraryQuery, ordering: Ordering) -> _Conditions:
-    """Say whose files, and after which; these are what every index of an order begins with."""
-    conditions = _Conditions(["owner_id = %s", "trashed = %s"], [user.pk, query.trashed])
+def _after(ordering: Ordering, query: LibraryQuery, place: str = "") -> _Conditions:
     if query.cursor is None:
-        return conditions
-    after, values = ordering.after(query.cursor)
-    return conditions + _Conditions([after], values)
+        return _Conditions([], [])
+    after, values = ordering.after(query.cursor, place)
+    return _Conditions([after], values)
 
 
 def _filters(query: LibraryQuery) -> _Conditions:
@@ -77,8 +75,10 @@ def _filters(query: LibraryQuery) -> _Conditions:
         "created_at < %s": query.created_before,
     }
     wanted = {condition: value for condition, value in (indexed | others).items() if value is not None}
-    words = [_patterns(word) for word in (query.q or "").split() if any(map(str.isalnum, word))]
-    searches = ["(" + " OR ".join("lower(name) LIKE lower(%s)" for _ in patterns) + ")" for patterns in words]
+    words = [_patterns(word) for word in (query.q or "").split()]
+    searches = [
+        "(" + " OR ".join(["lower(name) LIKE lower(%s)"] * len(patterns) or ["false"]) + ")" for patterns in words
+    ]
     texts, values = [*wanted, *searches], [*wanted.values(), *chain.from_iterable(words)]
     return _Conditions(texts, values, are_indexed=wanted.keys() <= indexed.keys() and not words)
 
@@ -117,18 +117,30 @@ def _page_nearby(ordering: Ordering, where: _Conditions, filters: _Conditions, w
 _NEARBY = 3_000
 
 
-def _page_of_all(ordering: Ordering, conditions: _Conditions, wanted: int) -> Found:
-    """Find all that fits, by whatever index that is found soonest, and sort it."""
+@transaction.atomic
+def _page_of_all(ordering: Ordering, conditions: _Conditions, after: _Conditions, wanted: int) -> Found:
+    """
+    Find all that fits, by whatever index that is found soonest, and sort it.
+
+    What comes after a cursor is chosen from that: among the conditions it misleads the planner once more.
+    """
+    sql.execute("SET LOCAL enable_seqscan = off", [])
     fitting = f"SELECT id, {ordering.expression} AS place FROM media_media WHERE {conditions.sql}"  # noqa: S608
     return sql.rows_planned_anew(
         f"WITH fitting AS MATERIALIZED ({fitting}) "  # noqa: S608
-        f"SELECT id, place FROM fitting ORDER BY {ordering.by_place} LIMIT %s",
-        [*conditions.values, wanted],
+        f"SELECT id, place FROM fitting WHERE {after.sql} ORDER BY {ordering.by_place} LIMIT %s",
+        [*conditions.values, *after.values, wanted],
     )
 
 
 def _patterns(word: str) -> list[str]:
-    """List the patterns one of which a name has to match. The index knows letters by threes, or how words begin."""
+    """
+    List the patterns one of which a name has to match; for signs alone there are none.
+
+    The index knows letters and digits by threes, or how words begin.
+    """
+    if not any(map(str.isalnum, word)):
+        return []
     escaped = _escaped(word)
     if len(word) > 2:
         return [f"%{escaped}%"]
