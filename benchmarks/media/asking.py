@@ -51,11 +51,19 @@ def ask(world: World, question: Question, times: int) -> Asked:
 
 
 def _turn_pages(api: Api, asked: Asked, path: str, cursor: str | None) -> None:
-    for _ in range(PAGES if asked.question.deep else 1):
-        turned = path if cursor is None else f"{path}{'&' if '?' in path else '?'}cursor={cursor}"
-        cursor = _get(api, asked, turned)
+    if cursor is not None:
+        # Some row's place. What it answers has the cursor that a client would come with; if nothing follows, no client.
+        cursor = _get(api, Asked(asked.question), _at(path, cursor))
         if cursor is None:
             return
+    for _ in range(PAGES if asked.question.deep else 1):
+        cursor = _get(api, asked, _at(path, cursor))
+        if cursor is None:
+            return
+
+
+def _at(path: str, cursor: str | None) -> str:
+    return path if cursor is None else f"{path}{'&' if '?' in path else '?'}cursor={cursor}"
 
 
 def _get(api: Api, asked: Asked, path: str) -> str | None:
