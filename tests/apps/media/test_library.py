@@ -7,6 +7,7 @@ from django.db import connection
 
 from apps.accounts.models import User
 from apps.core import clock
+from apps.media import selectors
 from apps.media.models import Media
 from tests.support.api import ApiClient
 from tests.support.library import a_file
@@ -114,3 +115,19 @@ def test_each_order_has_its_index(owner: User, ordering: str, index: str) -> Non
         plan = "\n".join(row[0] for row in cursor.fetchall())
         cursor.execute("RESET enable_seqscan; RESET enable_sort; RESET enable_bitmapscan")
     assert index in plan and "Sort" not in plan
+
+
+@pytest.mark.parametrize("nearby", [1, 7, 5_000])
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_pages_of_a_search_are_the_same_however_they_are_found(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, nearby: int
+) -> None:
+    for n in range(40):
+        a_file(owner, f"{'aBc'[n % 3]} {'film' if n % 4 else 'clip'}", size=n % 5)
+    monkeypatch.setattr(selectors, "_NEARBY", nearby)
+
+    everything = api.get(f"media/?ordering={ordering}&limit=200").data
+    wanted = [file["id"] for file in everything if "film" in file["name"] and file["size"] >= 1]
+    found = pages(api, f"ordering={ordering}&q=film&minSize=1", 3)
+    assert [id_ for page in found for id_ in page] == wanted and len(wanted) == 24
+    assert pages(api, f"ordering={ordering}&q=none", 3) == [[]]
