@@ -14,6 +14,7 @@ from apps.media.library import Change, Result
 from apps.media.models import HistoryEntry
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
+from apps.operations.pace import Pace
 from apps.outbox.emit import Draft
 from apps.uploads import services as uploads
 from broadcast.contracts import topics
@@ -22,8 +23,8 @@ from broadcast.contracts import topics
 class MediaLane:
     """Runs steps on one owner's files: load, apply the rules, write the difference."""
 
-    steps_at_once = 200
-    """So many fit into 100 ms, the longest that a bulk request may keep a course or a file from others."""
+    pace = Pace(most=200)
+    """A bulk request may keep a course or a file from others for 100 ms at most."""
 
     def is_there(self, lane: str) -> bool:  # noqa: ARG002
         return True

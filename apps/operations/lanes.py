@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from apps.core import sql
 from apps.operations.models import Step
+from apps.operations.pace import Pace
 from apps.outbox.emit import Draft
 
 COURSE = "course"
@@ -84,8 +85,19 @@ def handler_of(lane: str) -> Handler:
 
 
 def steps_at_once(lane: str, otherwise: int) -> int:
-    """Say how many steps of a lane one transaction runs at most; a handler may have a ``steps_at_once`` of its own."""
-    return getattr(_handlers.get(lane.partition(":")[0]), "steps_at_once", otherwise)
+    """Say how many steps of a lane one transaction runs at most; a handler may have a ``pace`` of its own."""
+    pace = _pace_of(lane)
+    return pace.steps if pace else otherwise
+
+
+def note_pace(lane: str, steps: int, seconds: float) -> None:
+    """Learn how long a transaction with so many steps of a lane was open."""
+    if pace := _pace_of(lane):
+        pace.note(steps, seconds)
+
+
+def _pace_of(lane: str) -> Pace | None:
+    return getattr(_handlers.get(lane.partition(":")[0]), "pace", None)
 
 
 def is_there(lane: str) -> bool:

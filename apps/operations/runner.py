@@ -67,8 +67,11 @@ def _run_oldest(lane: str, run: "Way", waits: bool) -> bool:
     """Take the lane and run its oldest steps in one of two ways; False: someone else has it."""
     if waits:
         sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [lane])
+    began = time.monotonic()
     steps = _take_oldest(lane)
     if steps:
+        taken = len(steps)
+        transaction.on_commit(lambda: lanes.note_pace(lane, taken, time.monotonic() - began))
         _run(lane, steps, run)
     return steps is not None
 

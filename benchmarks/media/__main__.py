@@ -36,7 +36,9 @@ def _measure(console: Console, options: argparse.Namespace) -> int:
     with world.running(size, options.keep, console.print) as there:
         built = time.monotonic()
         asked = _ask(there, console, options)
-        deletions = [deleting.delete(there, round_) for round_ in range(options.deletions)]
+        deletions = [
+            deleting.delete(there, round_, what) for what in deleting.WANTED for round_ in range(options.deletions)
+        ]
         slowest = sorted(asked, key=lambda one: one.p95 / one.question.limit_ms, reverse=True)
         explained = [(one, plans.of(there, one.slowest)) for one in slowest[:_PLANS]]
         loads = load, os.getloadavg()[0]

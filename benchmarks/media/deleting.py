@@ -35,8 +35,9 @@ class Felt:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A bulk request: how long it took, how many links went, and what others felt, before and meanwhile."""
+    """A bulk request: of what, how long it took, how many links went, and what others felt, before and meanwhile."""
 
+    what: str
     seconds: float
     succeeded: int
     links: int
@@ -44,9 +45,9 @@ class Deletion:
     meanwhile: list[Felt]
 
 
-def delete(world: World, round_: int) -> Deletion:
-    """Delete files, most of them linked, by one request."""
-    found = world.rows(_WANTED, world.owner, COUNT, 10 * round_)
+def delete(world: World, round_: int, what: str) -> Deletion:
+    """Delete files by one request: those that ``what`` names."""
+    found = world.rows(WANTED[what], world.owner, COUNT, 10 * round_)
     wanted = [UUID(str(id_)) for id_, _ in found]
     with _probing(world, wanted) as before:
         time.sleep(2.0)
@@ -56,14 +57,20 @@ def delete(world: World, round_: int) -> Deletion:
         operation = world.api.wait(answer.operation_id, 120)
         seconds = time.perf_counter() - began
     assert operation["status"] == "succeeded", (operation["status"], operation["failed"], operation["error"])
-    return Deletion(seconds, operation["succeeded"], sum(int(str(links)) for _, links in found), before, meanwhile)
+    return Deletion(
+        what, seconds, operation["succeeded"], sum(int(str(links)) for _, links in found), before, meanwhile
+    )
 
 
 # Those of the file that is used everywhere stay: it would be one deletion of 20,000 links.
-_WANTED = """
+_SOME = """
     SELECT id, link_count FROM media_media
-    WHERE owner_id = %s AND NOT trashed AND link_count < 100 ORDER BY right(id::text, 4), id LIMIT %s OFFSET %s
+    WHERE owner_id = %s AND NOT trashed AND link_count {} ORDER BY right(id::text, 4), id LIMIT %s OFFSET %s
 """
+WANTED = {
+    "files that nothing uses": _SOME.format("= 0"),
+    "files that are used, by force": _SOME.format("BETWEEN 1 AND 99"),
+}
 
 
 @contextmanager
@@ -72,7 +79,7 @@ def _probing(world: World, wanted: list[UUID]) -> Iterator[list[Felt]]:
     over = threading.Event()
     probes = [
         (Felt("locks a file that is deleted"), _locking(world, _LOCK_FILE, wanted)),
-        (Felt("locks a course that loses links"), _locking(world, _LOCK_COURSE, _courses(world, wanted))),
+        (Felt("locks a course, which loses links if any does"), _locking(world, _LOCK_COURSE, _courses(world, wanted))),
         (Felt("renames such a course, until it is done"), _editing(world.colleague.again(), _paths(world, wanted))),
         (Felt("renames a file of their own, until it is done"), _editing(world.colleague.again(), _own(world))),
     ]
@@ -117,6 +124,7 @@ def _editing(api: Api, paths: list[str]) -> Callable[[int], None]:
 
 def _courses(world: World, wanted: list[UUID]) -> list[UUID]:
     found = world.rows("SELECT DISTINCT home_id FROM media_medialink WHERE media_id = ANY(%s) LIMIT 50", wanted)
+    found = found or world.rows("SELECT id FROM courses_course WHERE owner_id = %s LIMIT 50", world.owner)
     return [UUID(str(id_)) for (id_,) in found]
 
 

@@ -43,8 +43,8 @@ def markdown(
         f"whole HTTP requests, one after another, each question at least {run.times} times."
     )
     lines = [head, "", *_groups(asked), "", *_slowest(asked), ""]
-    if deletions:
-        lines += [*_deletions(deletions), ""]
+    for what in dict.fromkeys(one.what for one in deletions):
+        lines += [*_deletions([one for one in deletions if one.what == what]), ""]
     lines += [line for one, plan in plans for line in (f"Plan of *{one.question.name}*:", "", "```", plan, "```", "")]
     return "\n".join(lines)
 
@@ -74,7 +74,7 @@ def _deletions(deletions: Sequence[Deletion]) -> Iterator[str]:
     links = median(one.links for one in deletions)
     verdict = _verdict(seconds < DELETION_SECONDS)
     aim = f"aim: {DELETION_SECONDS:.0f} s; {verdict}"
-    yield f"{COUNT:,} deletions by force, with {links:,.0f} links: {seconds:.1f} s ({aim})."
+    yield f"{COUNT:,} {deletions[0].what}, with {links:,.0f} links, deleted in {seconds:.1f} s ({aim})."
     yield ""
     yield "| meanwhile someone else | p95 | longest | longest without it | |"
     yield "|---|---:|---:|---:|---|"

@@ -7,8 +7,10 @@ import pytest
 
 from apps.accounts.models import User
 from apps.core import ids
+from apps.media.actions import MediaLane
 from apps.media.models import Media
 from apps.operations import runner
+from apps.operations.pace import Pace
 from apps.outbox import progress
 from apps.outbox.emit import Draft
 from tests.support.api import ApiClient, events_of
@@ -27,6 +29,16 @@ class Figures:
 
     def finish(self, key: str, draft: Draft | None = None) -> None:
         self.finished.append(draft)
+
+
+STEADY = 200
+
+
+@pytest.fixture(autouse=True)
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of the same size, however slow the machine is."""
+    monkeypatch.setattr("apps.operations.lanes.note_pace", lambda *_: None)
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=STEADY))
 
 
 @pytest.fixture
@@ -96,15 +108,13 @@ def test_everything_there_and_back_in_bulk(live: ApiClient, owner: User) -> None
 def test_progress_is_told_at_the_beginning_between_batches_and_at_the_end(
     api: ApiClient, owner: User, figures: Figures
 ) -> None:
-    from apps.media.actions import MediaLane
-
-    total = 2 * MediaLane.steps_at_once + 10
+    total = 2 * STEADY + 10
     files = [a_file(owner) for _ in range(total - 1)]
     answer = api.post("media/bulk/delete/", {"mediaIds": [str(ids.new_id()), *files]})
     runner.run_lane(f"user:{owner.pk}")
 
     key = answer.body["operationId"]
-    once = MediaLane.steps_at_once
+    once = STEADY
     told = [*figures.offered, *filter(None, figures.finished)]
     assert [draft.type for draft in told] == ["media-bulk-delete-progress"] * 4
     assert [draft.data for draft in told] == [
@@ -124,9 +134,7 @@ def test_also_a_small_one_says_where_it_begins_and_ends(
 
 
 def test_what_has_not_begun_can_be_cancelled(api: ApiClient, owner: User, figures: Figures) -> None:
-    from apps.media.actions import MediaLane
-
-    files = [a_file(owner) for _ in range(MediaLane.steps_at_once + 5)]
+    files = [a_file(owner) for _ in range(STEADY + 5)]
     answer = api.post("media/bulk/delete/", {"mediaIds": files})
     assert runner.run_lane(f"user:{owner.pk}", for_seconds=0) is True
     api.post(f"operations/{answer.body['operationId']}/cancel/")

@@ -7,12 +7,13 @@ import pytest
 from apps.accounts.models import User
 from apps.operations import lanes, runner, submit
 from apps.operations.models import StepStatus
+from apps.operations.pace import Pace
 from tests.apps.operations.notes import LANE, OTHER_LANE, Notes, ask, operation, outcomes
 from tests.support.api import events_of
 
 
 def test_a_handler_says_how_many_steps_one_transaction_takes(owner: User, notes: Notes) -> None:
-    notes.steps_at_once = 2  # type: ignore[attr-defined]
+    notes.pace = Pace(most=2)  # type: ignore[attr-defined]
     ask(owner, *["succeed"] * 5)
     assert runner.run_lane(LANE) is False
 
@@ -21,7 +22,7 @@ def test_a_handler_says_how_many_steps_one_transaction_takes(owner: User, notes:
 
 
 def test_a_lane_is_left_when_its_time_is_over_and_says_that_there_is_more(owner: User, notes: Notes) -> None:
-    notes.steps_at_once = 2  # type: ignore[attr-defined]
+    notes.pace = Pace(most=2)  # type: ignore[attr-defined]
     ask(owner, *["succeed"] * 5)
     assert runner.run_lane(LANE, for_seconds=0) is True
     assert [len(keys) for keys in notes.runs] == [2]

@@ -1,0 +1,21 @@
+"""How many steps one transaction runs, so that it holds its locks for a moment only."""
+
+_SECONDS = 0.05
+_LEAST = 10
+
+
+class Pace:
+    """
+    Steps at once: ``most`` at first; fewer when these took longer than a moment, more again when they took less.
+
+    A worker's threads share it; that one of them forgets what another has just learned does no harm.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.steps = self._most = most
+
+    def note(self, steps: int, seconds: float) -> None:
+        """Learn how long a transaction with so many steps was open."""
+        fitting = int(steps * _SECONDS / max(seconds, 1e-6))
+        if fitting < self.steps or steps >= self.steps:
+            self.steps = min(self._most, max(_LEAST, min(fitting, 2 * self.steps)))
