@@ -1,6 +1,6 @@
 """How many steps one transaction runs, so that it holds its locks for a moment only."""
 
-_SECONDS = 0.05
+_SECONDS = 0.07
 _LEAST = 10
 
 

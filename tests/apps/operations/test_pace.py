@@ -7,7 +7,7 @@ pytestmark = pytest.mark.pure
 
 def test_batches_shrink_to_what_fits_into_a_moment_and_grow_again() -> None:
     pace = Pace(most=200)
-    pace.note(200, 0.5)
+    pace.note(200, 0.7)
     assert pace.steps == 20
     pace.note(20, 0.02)
     assert pace.steps == 40, "never more than twice as many"
@@ -18,10 +18,10 @@ def test_batches_shrink_to_what_fits_into_a_moment_and_grow_again() -> None:
 
 def test_a_few_quick_ones_say_nothing_and_a_few_slow_ones_do() -> None:
     pace = Pace(most=200)
-    pace.note(200, 0.1)
+    pace.note(200, 0.14)
     pace.note(3, 0.001)
     assert pace.steps == 100
-    pace.note(30, 0.1)
+    pace.note(30, 0.14)
     assert pace.steps == 15
 
 
