@@ -23,7 +23,7 @@ from broadcast.contracts import topics
 class MediaLane:
     """Runs steps on one owner's files: load, apply the rules, write the difference."""
 
-    pace = Pace(most=200)
+    pace = Pace(most=200, at_first=50)
     """A bulk request may keep a course or a file from others for 100 ms at most."""
 
     def is_there(self, lane: str) -> bool:  # noqa: ARG002

@@ -6,13 +6,14 @@ _LEAST = 10
 
 class Pace:
     """
-    Steps at once: ``most`` at first; fewer when these took longer than a moment, more again when they took less.
+    Steps at once, up to ``most``: fewer when so many took longer than a moment, more again when they took less.
 
     A worker's threads share it; that one of them forgets what another has just learned does no harm.
     """
 
-    def __init__(self, most: int) -> None:
-        self.steps = self._most = most
+    def __init__(self, most: int, *, at_first: int | None = None) -> None:
+        self._most = most
+        self.steps = most if at_first is None else at_first
 
     def note(self, steps: int, seconds: float) -> None:
         """Learn how long a transaction with so many steps was open."""
