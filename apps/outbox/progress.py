@@ -99,7 +99,7 @@ class Sender:
     def _is_quiet(self, key: str) -> bool:
         return key not in self._waiting and key not in self._flying
 
-    def _take_due(self) -> list[Draft]:
+    def _take_due(self) -> list[Figure]:
         now = self._now()
         if now < self._closed_until:
             self._waiting.clear()
@@ -108,8 +108,7 @@ class Sender:
         self._flying = set(due)
         self._forget_old(now)
         self._sent_at |= dict.fromkeys(due, now)
-        figures = [self._waiting.pop(key) for key in due]
-        return [figure if isinstance(figure, Draft) else figure() for figure in figures]
+        return [self._waiting.pop(key) for key in due]
 
     def _forget_old(self, now: float) -> None:
         if len(self._sent_at) > _KEYS_KEPT:
@@ -124,9 +123,9 @@ class Sender:
     def _due_at(self, key: str) -> float:
         return 0.0 if key in self._last or key not in self._sent_at else self._sent_at[key] + INTERVAL_SECONDS
 
-    def _post(self, batch: list[Draft]) -> None:
+    def _post(self, batch: list[Figure]) -> None:
         try:
-            self._bridge().post([_encode(draft) for draft in batch])
+            self._bridge().post([_encode(figure if isinstance(figure, Draft) else figure()) for figure in batch])
         except bridges.BridgeError as error:
             log.info("Progress was not taken.", extra={"reason": str(error)})
             self._closed_until = self._now() + _PAUSE_AFTER_FAILURE_SECONDS

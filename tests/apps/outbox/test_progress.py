@@ -84,6 +84,18 @@ def test_a_figure_may_be_made_when_its_time_has_come(sender: Sender, bridge: Mem
     assert said(bridge) == [2, 3]
 
 
+def test_one_that_cannot_be_made_stops_nobody(sender: Sender, bridge: MemoryBridge, clock: Clock) -> None:
+    def broken() -> Draft:
+        raise RuntimeError
+
+    sender.offer("u1", broken)
+    sender.send_due()
+    clock.pass_(2)
+    sender.offer("u2", figure(2))
+    sender.send_due()
+    assert said(bridge) == [2]
+
+
 def test_keys_do_not_wait_for_each_other_and_share_a_post(sender: Sender, bridge: MemoryBridge, clock: Clock) -> None:
     sender.offer("u1", figure(1))
     sender.send_due()
