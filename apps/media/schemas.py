@@ -73,6 +73,12 @@ class Lax(Body):
     model_config = ConfigDict(strict=False, extra="forbid")
 
 
+_WORDS = (
+    "Words that the name contains. Those of one or two characters have to begin a word of it; those without a letter "
+    "or digit are found nowhere."
+)
+
+
 class LibraryQuery(Lax):
     """Which page of which files."""
 
@@ -80,7 +86,7 @@ class LibraryQuery(Lax):
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     category: Category | None = None
     usage: Literal["used", "unused"] | None = None
-    q: Annotated[Search, Field(description="Words that the name contains.")] | None = None
+    q: Annotated[Search, Field(description=_WORDS)] | None = None
     status: Status | None = None
     trashed: Annotated[bool, Field(description="The trash instead of the library.")] = False
     min_size: Bytes | None = None

@@ -26,10 +26,10 @@ def library(user: User, query: LibraryQuery) -> tuple[list[Media], str | None]:
     filters, wanted = _filters(query), query.limit + 1
     if filters.are_indexed:
         found = _page(ordering, theirs + filters + _after(ordering, query), wanted)
+    elif (nearby := _page_nearby(ordering, theirs + _after(ordering, query), filters, wanted)) is not None:
+        found = nearby
     else:
-        nearby = _page_nearby(ordering, theirs + _after(ordering, query), filters, wanted)
-        after = _after(ordering, query, "place")
-        found = _page_of_all(ordering, theirs + filters, after, wanted) if nearby is None else nearby
+        found = _page_of_all(ordering, theirs + filters, _after(ordering, query, "place"), wanted)
     shown, has_more = found[: query.limit], len(found) > query.limit
     files = Media.objects.in_bulk([id_ for id_, _ in shown])
     cursor = ordering.cursor(shown[-1][1], shown[-1][0]) if has_more else None
