@@ -37,7 +37,7 @@ class Row(NamedTuple):
 class Claim:
     """A lease on some topics' cursors, and what each has yet to deliver, in order."""
 
-    token: uuid.UUID
+    token: uuid.UUID | None
     delivered: dict[str, int]
     rows: list[Row]
 
@@ -52,18 +52,22 @@ def deliver(names: Collection[str], bridge: Bridge) -> set[str]:
         bridge.BridgeAway: the broadcast service took nothing; all is as it was.
     """
     claim = _claim(names)
-    reached = dict(claim.delivered)
+    reached: dict[str, int] = {}
     try:
         if claim.rows:
-            reached |= _post(claim, bridge)
+            reached = post(claim, bridge)
     finally:
-        _settle(claim.token, reached)
-    # Looking before releasing would lose what was committed in between.
-    return _having_more(claim.delivered)
+        more = settle(claim, reached)
+    return more
 
 
-def _post(claim: Claim, bridge: Bridge) -> dict[str, int]:
-    """Post the claimed rows as one batch; returns how far each topic got, for those that moved."""
+def post(claim: Claim, bridge: Bridge) -> dict[str, int]:
+    """
+    Post the claimed rows as one batch; returns how far each topic got, for those that moved.
+
+    Raises:
+        bridge.BridgeAway: the broadcast service took nothing.
+    """
     rows = _fill_gaps(claim)
     sent = [row for row in rows if not (row.withheld and row.topic.startswith(CONTROL))]
     try:
@@ -176,14 +180,18 @@ def _within_bytes(rows: Iterable[Row]) -> Iterable[Row]:
         yield row
 
 
-def _settle(token: uuid.UUID, reached: dict[str, int]) -> None:
-    """Move the cursors and release them; a cursor whose lease ran out meanwhile is no longer ours to move."""
-    if reached:
-        sql.execute(_SETTLE, [list(reached), list(reached.values()), token])
+def settle(claim: Claim, reached: dict[str, int]) -> set[str]:
+    """
+    Move the claimed topics' cursors and release them; returns those that have more to deliver by now.
 
-
-def _having_more(names: Collection[str]) -> set[str]:
-    return {row[0] for row in sql.rows(_HAVING_MORE, [list(names)])} if names else set()
+    A cursor whose lease ran out meanwhile is no longer ours to move.
+    """
+    if not claim.delivered:
+        return set()
+    moved = claim.delivered | reached
+    sql.execute(_SETTLE, [list(moved), list(moved.values()), claim.token])
+    # Looking before releasing would lose what was committed in between.
+    return {row[0] for row in sql.rows(_HAVING_MORE, [list(moved)])}
 
 
 # Rows that are being claimed or settled by someone else are skipped, never waited for: two drains cannot deadlock.

@@ -1,10 +1,17 @@
-"""The thread that delivers events as soon as they are committed; one in each process that emits."""
+"""
+Delivering events as soon as they are committed.
+
+Whoever commits a few events has leased their topics by then, and posts them: nobody has to wake up for it. Everything
+else, and what is to be done after the POST, is up to a thread; there is one in each process that emits.
+"""
 
 import logging
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection
+from functools import partial
 
 from django import db
 
@@ -23,13 +30,31 @@ class Drainer:
     Delivers the topics it is woken for.
 
     While the broadcast service is away it forgets them and pauses (a circuit breaker): the relay delivers what is left.
+    The first attempt after a pause is its thread's, so that who commits waits for an absent service once at most.
     """
 
     def __init__(self, bridge: Callable[[], bridges.Bridge] = bridges.of_this_thread) -> None:
         self._bridge = bridge
         self._waiting: set[str] = set()
+        self._posted: list[tuple[delivery.Claim, dict[str, int]]] = []
         self._changed = threading.Condition()
         self._closed_until = 0.0
+        self._failed = False
+
+    def lease(self) -> uuid.UUID | None:
+        """Give a token to lease topics with, for `post`; None: their events are the thread's."""
+        return None if self._failed else uuid.uuid4()
+
+    def post(self, claim: delivery.Claim) -> None:
+        """Post what is claimed, by the calling thread, which must be in no transaction; never raises."""
+        reached: dict[str, int] = {}
+        try:
+            reached = delivery.post(claim, self._bridge())
+        except Exception as error:
+            self._note(error)
+        with self._changed:
+            self._posted.append((claim, reached))
+            self._changed.notify()
 
     def wake(self, topics: Collection[str]) -> None:
         """Have topics delivered soon, by the drainer's own thread."""
@@ -41,31 +66,47 @@ class Drainer:
         """Deliver for ever."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._posted)
                 topics = {self._waiting.pop() for _ in range(min(len(self._waiting), _TOPICS_AT_ONCE))}
-            if time.monotonic() >= self._closed_until:
-                self.wake(self._deliver(topics))
+                posted, self._posted = self._posted, []
+            for claim, reached in posted:
+                topics |= self._try(partial(delivery.settle, claim, reached))
+            if topics and time.monotonic() >= self._closed_until:
+                self.wake(self._try(partial(self._deliver, topics)))
 
     def _deliver(self, topics: Collection[str]) -> set[str]:
+        more = delivery.deliver(topics, self._bridge())
+        self._failed = False
+        return more
+
+    def _try(self, work: Callable[[], set[str]]) -> set[str]:
+        """Do some of the thread's work; returns the topics with more to do."""
         try:
-            return self._deliver_once_or_twice(topics)
-        except bridges.BridgeError as error:
+            return _once_or_twice(work)
+        except Exception as error:
+            self._note(error)
+            return set()
+
+    def _note(self, error: Exception) -> None:
+        """Say what went wrong, and pause."""
+        if isinstance(error, bridges.BridgeError):
             log.warning("The broadcast service is away.", extra={"reason": str(error)})
-        except Exception:
-            log.exception("Events could not be delivered.")
+        else:
+            log.error("Events could not be delivered.", exc_info=error)
             db.connection.close()
         self._closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
-        return set()
+        self._failed = True
 
-    def _deliver_once_or_twice(self, topics: Collection[str]) -> set[str]:
-        """Deliver; on a new connection, should the old one have been broken since it was last used."""
-        try:
-            _connect()
-            return delivery.deliver(topics, self._bridge())
-        except db.Error:
-            db.connection.close()
-            _connect()
-            return delivery.deliver(topics, self._bridge())
+
+def _once_or_twice(work: Callable[[], set[str]]) -> set[str]:
+    """Do it on a new connection, should the old one have been broken since it was last used."""
+    try:
+        _connect()
+        return work()
+    except db.Error:
+        db.connection.close()
+        _connect()
+        return work()
 
 
 def _connect() -> None:
@@ -78,12 +119,25 @@ def _connect() -> None:
         sql.execute("SET synchronous_commit TO off", [])
 
 
-Waker = Callable[[Collection[str]], None]
+Waker = Callable[[Collection[str]], object]
 
 _drainer: Drainer | None = None
 _owner = 0
 _starting = threading.Lock()
 _instead: Waker | None = None
+
+
+def lease() -> uuid.UUID | None:
+    """Give a token to lease topics with whose events are about to be committed; None: `deliver` gets no claim."""
+    return None if _instead else _of_this_process().lease()
+
+
+def deliver(claim: delivery.Claim, others: Collection[str]) -> None:
+    """Post what was claimed while it was committed, and have the other topics delivered by this process' drainer."""
+    if claim.rows:
+        _of_this_process().post(claim)
+    if others:
+        wake(others)
 
 
 def wake(topics: Collection[str]) -> None:

@@ -9,11 +9,14 @@ from django.db import transaction
 
 from apps.core import clock, sql
 from apps.outbox import drainer
+from apps.outbox.delivery import LEASE_SECONDS, Claim, Row
 from apps.outbox.models import CONTROL
 from broadcast.contracts import events
 
 _NO_LONGER_SEQ = 2**63 - 1
 """Stands for a seq that is not known yet; no seq has more digits."""
+_POSTED_AT_ONCE = 50
+"""So few events are posted by whoever commits them; more of them are the drainer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,16 @@ def emit(drafts: Sequence[Draft], *, now: datetime) -> list[int]:
     if not drafts:
         return []
     written = [(draft.topic, draft.type, draft.operation_id, *encode(draft, now)) for draft in drafts]
-    seqs = [seq for (seq,) in sql.rows(_EMIT, [now, *sql.columns(written)])]
-    touched = {draft.topic for draft in drafts}
-    transaction.on_commit(lambda: drainer.wake(touched))
-    return seqs
+    token = drainer.lease() if len(written) <= _POSTED_AT_ONCE else None
+    placed = sql.rows(_EMIT, [now, *sql.columns(written), token, LEASE_SECONDS])
+    claim = Claim(token, {}, [])
+    for (topic, _, _, before, after), (seq, is_leased) in zip(written, placed, strict=True):
+        if is_leased:
+            claim.delivered.setdefault(topic, seq - 1)
+            claim.rows.append(Row(topic, seq, before if after is None else f"{before}{seq}{after}", ""))
+    left = {draft.topic for draft in drafts} - claim.delivered.keys()
+    transaction.on_commit(lambda: drainer.deliver(claim, left))
+    return [seq for seq, _ in placed]
 
 
 def revoke_access(*, user_id: str, topic: str | None) -> Draft:
@@ -81,7 +90,8 @@ def encode(draft: Draft, now: datetime) -> tuple[str, str | None]:
         data = {name: value for name, value in data.items() if name != longest} | {"truncated": True}
 
 
-# All in one statement: numbers are taken, put into the events, and the events written.
+# All in one statement: numbers are taken, put into the events, and the events written. On the way topics are leased
+# that nobody is delivering, and of which everything before is delivered.
 _EMIT = """
     WITH draft AS MATERIALIZED (
         SELECT %s::timestamptz AS at, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
@@ -100,9 +110,23 @@ _EMIT = """
         INSERT INTO outbox_outboxevent (topic, seq, type, operation_id, body, created_at, withheld)
         SELECT topic, seq, type, operation_id, before || coalesce(seq || after, ''), at, ''
         FROM event ORDER BY place
-    ), cursor AS (
-        INSERT INTO outbox_deliverycursor (topic, delivered_seq)
-        SELECT name, 0 FROM taken JOIN wish USING (name) WHERE last_seq = wanted ON CONFLICT DO NOTHING
+    ), lease AS MATERIALIZED (
+        SELECT token, CASE WHEN token IS NOT NULL THEN clock_timestamp() + seconds * interval '1 second' END AS ends_at
+        FROM (VALUES (%s::uuid, %s::float)) AS lease(token, seconds)
+    ), new AS (
+        INSERT INTO outbox_deliverycursor (topic, delivered_seq, lease_token, lease_expires_at)
+        SELECT name, 0, token, ends_at FROM taken JOIN wish USING (name), lease WHERE last_seq = wanted
+        ON CONFLICT DO NOTHING RETURNING topic, lease_token
+    ), idle AS MATERIALIZED (
+        SELECT cursor.topic
+        FROM taken JOIN wish USING (name) JOIN outbox_deliverycursor cursor ON cursor.topic = name, lease
+        WHERE token IS NOT NULL AND lease_expires_at IS NULL AND delivered_seq = last_seq - wanted
+        ORDER BY name FOR UPDATE OF cursor SKIP LOCKED
+    ), known AS (
+        UPDATE outbox_deliverycursor SET lease_token = token, lease_expires_at = ends_at FROM idle, lease
+        WHERE outbox_deliverycursor.topic = idle.topic RETURNING outbox_deliverycursor.topic, lease_token
+    ), leased AS (
+        SELECT topic FROM (TABLE new UNION ALL TABLE known) AS leased WHERE lease_token IS NOT NULL
     )
-    SELECT seq FROM event ORDER BY place
+    SELECT seq, topic IN (SELECT topic FROM leased) FROM event ORDER BY place
 """
