@@ -8,12 +8,13 @@ from apps.operations import hints, runner
 TURN_SECONDS = 0.1
 
 
-@shared_task(name=hints.RUN_LANE, ignore_result=True)
+@shared_task(name=hints.RUN_LANE, ignore_result=True, acks_late=True)
 def run_lane(lane: str) -> None:
     """
     Run what is pending in a lane. Safe to run twice, late, or not at all: the relay finds what is left.
 
-    A lane with much to do is left after a while and hinted at again: those behind it in the queue have their turn.
+    A lane with much to do is left after a while and hinted at again: those behind it in the queue have their turn. A
+    hint is acknowledged afterwards, when nobody waits for it any more.
     """
     if _run_for_a_turn(lane):
         hints.send([lane])

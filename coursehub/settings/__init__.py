@@ -163,6 +163,8 @@ if CELERY_BROKER_URL.startswith("amqp"):
 else:
     HINT_TRANSPORT_OPTIONS = CELERY_BROKER_TRANSPORT_OPTIONS | {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 5, "socket_connect_timeout": 0.2}
+    # Otherwise each hint is written down in Redis before it is run and crossed out after it, which the step table does.
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {"ack_emulation": False}
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "edit"
