@@ -1,5 +1,6 @@
 """Who is asking: an access token, or a Django session with its CSRF token."""
 
+from functools import lru_cache
 from typing import Any
 
 from rest_framework import authentication, exceptions
@@ -9,11 +10,17 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
 
 from apps.accounts.models import User
-from apps.core import errors, sql
+from apps.core import clock, errors, sql
 
 
 class BearerAuthentication(JWTAuthentication):
     """``Authorization: Bearer <access token>``."""
+
+    def get_validated_token(self, raw_token: bytes) -> Token:
+        """Read a token, which must not have expired by now. A signature that was right once is right for ever."""
+        token = _read(raw_token)
+        token.check_exp(current_time=clock.now())
+        return token
 
     def get_user(self, validated_token: Token) -> Any:
         """Find the user a token names, who must still be active. Every request asks this, hence in SQL."""
@@ -26,8 +33,13 @@ class BearerAuthentication(JWTAuthentication):
     def authenticate(self, request: Request) -> Any:
         try:
             return super().authenticate(request)
-        except (jwt_errors.InvalidToken, exceptions.AuthenticationFailed):
+        except (jwt_errors.TokenError, exceptions.AuthenticationFailed):
             raise errors.NotAuthenticated("The access token is not valid, or no longer.") from None
+
+
+@lru_cache(maxsize=1_000)
+def _read(raw_token: bytes) -> Token:
+    return JWTAuthentication().get_validated_token(raw_token)
 
 
 def user_of(request: Request) -> User:

@@ -11,6 +11,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from apps.accounts import services
 from apps.accounts.models import User
+from apps.core import clock
 from tests.support.api import ApiClient, events_of
 
 PASSWORD = "correct horse battery"
@@ -79,6 +80,20 @@ def test_an_expired_token_is_refused(owner: User, nobody: ApiClient) -> None:
     token = AccessToken.for_user(owner)
     token.set_exp(lifetime=timedelta(seconds=-1))
     assert nobody.get("auth/me/", Authorization=f"Bearer {token}").status == 401
+
+
+def test_a_token_that_was_good_before_expires_all_the_same(
+    registered: dict, nobody: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bearer = f"Bearer {registered['access']}"
+    assert nobody.get("auth/me/", Authorization=bearer).status == 200
+
+    later = clock.now() + timedelta(hours=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    refused = nobody.get("auth/me/", Authorization=bearer)
+
+    assert refused.status == 401
+    assert refused.error["code"] == "not_authenticated"
 
 
 def test_whoever_is_disabled_is_shut_out_everywhere(registered: dict, nobody: ApiClient) -> None:
