@@ -14,7 +14,7 @@ from apps.operations import lanes, waiting
 from apps.operations.errors import Cancelled, Crashed, Incomplete, RolledBack
 from apps.operations.lanes import Outcome
 from apps.operations.models import Operation, Status, Step, StepStatus
-from apps.outbox.emit import Draft, emit
+from apps.outbox.emit import Also, Draft, emit
 from broadcast.contracts import events, topics
 
 RESULTS_MAX = 50
@@ -138,30 +138,24 @@ def _finish(operations: Sequence[Operation], told: Sequence[tuple[UUID, Draft]],
     ends = [
         (operation.pk, _completion(operation, results[operation.pk])) for operation in complete if operation.is_batch
     ]
-    last_seqs = _emit([*told, *ends], now)
     for operation in complete:
         operation.finished_at = now
-        operation.seq = last_seqs.get((operation.pk, operation.topic))
-    _write_operations(operations)
+    _tell([*told, *ends], operations, now)
     if complete:
         transaction.on_commit(lambda: waiting.announce([operation.pk for operation in complete]))
 
 
-def _write_operations(operations: Sequence[Operation]) -> None:
+def _tell(told: Sequence[tuple[UUID, Draft]], operations: Sequence[Operation], now: datetime) -> None:
+    """Emit events, and write the operations; those that end keep the last seq that they took in their topic."""
+    last = {(operation_id, draft.topic): place for place, (operation_id, draft) in enumerate(told, start=1)}
     rows = [
         (
-            *(o.pk, o.status, o.succeeded, o.failed, o.topic, o.seq, json.dumps(o.error) if o.error else None),
-            *(o.finished_at, o.last_request_at),
+            *(o.pk, o.status, o.succeeded, o.failed, o.topic, last.get((o.pk, o.topic)) if o.finished_at else None),
+            *(json.dumps(o.error) if o.error else None, o.finished_at, o.last_request_at),
         )
         for o in operations
     ]
-    sql.execute(_WRITE_OPERATIONS, sql.columns(rows))
-
-
-def _emit(told: Sequence[tuple[UUID, Draft]], now: datetime) -> dict[tuple[UUID, str], int]:
-    """Emit events; returns the last seq that each operation took in each topic."""
-    seqs = emit([draft for _, draft in told], now=now)
-    return {(operation_id, draft.topic): seq for (operation_id, draft), seq in zip(told, seqs, strict=True)}
+    emit([draft for _, draft in told], now=now, also=Also(_WRITE_OPERATIONS, sql.columns(rows)))
 
 
 def _status(operation: Operation) -> str:
@@ -216,9 +210,10 @@ _WRITE_STEPS = """
 """
 _WRITE_OPERATIONS = """
     UPDATE operations_operation operation
-    SET status = now.status, succeeded = now.succeeded, failed = now.failed, topic = now.topic, seq = now.seq,
+    SET status = now.status, succeeded = now.succeeded, failed = now.failed, topic = now.topic, seq = event.seq,
         error = now.error::jsonb, finished_at = now.finished_at, last_request_at = now.last_request_at
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[],
-        %s::timestamptz[]) AS now(id, status, succeeded, failed, topic, seq, error, finished_at, last_request_at)
+    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::int[], %s::text[], %s::timestamptz[],
+        %s::timestamptz[]) AS now(id, status, succeeded, failed, topic, last, error, finished_at, last_request_at)
+        LEFT JOIN event ON event.place = now.last
     WHERE operation.id = now.id
 """

@@ -29,18 +29,34 @@ class Draft:
     data: Mapping[str, Any]
 
 
-def emit(drafts: Sequence[Draft], *, now: datetime) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class Also:
+    """
+    A statement to be run as one with that which writes the events, which spares a round trip.
+
+    It may ask ``event (place, seq)`` which seq the draft at a place has got; the first place is 1.
+    """
+
+    sql: str
+    values: Sequence[Any]
+
+
+def emit(drafts: Sequence[Draft], *, now: datetime, also: Also | None = None) -> list[int]:
     """
     Give each draft the next seq of its topic and write it; returns the seqs in the same order.
 
     Call it once, as the last act before the commit: the topics' rows stay locked until then, which is what makes the
-    order of seq the order of commits. Delivery begins after the commit.
+    order of seq the order of commits. Delivery begins after the commit. ``also`` is run even if there are no drafts.
     """
     if not drafts:
+        if also:
+            sql.execute(_NO_EVENTS + also.sql, also.values)
         return []
     written = [(draft.topic, draft.type, draft.operation_id, *encode(draft, now)) for draft in drafts]
     token = drainer.lease() if len(written) <= _POSTED_AT_ONCE else None
-    placed = sql.rows(_EMIT, [now, *sql.columns(written), token, LEASE_SECONDS])
+    statement = _EMIT.format(also=f", also AS ({also.sql})" if also else "")
+    values = [now, *sql.columns(written), token, LEASE_SECONDS, *(also.values if also else ())]
+    placed = sql.rows(statement, values)
     claim = Claim(token, {}, [])
     for (topic, _, _, before, after), (seq, is_leased) in zip(written, placed, strict=True):
         if is_leased:
@@ -127,6 +143,7 @@ _EMIT = """
         WHERE outbox_deliverycursor.topic = idle.topic RETURNING outbox_deliverycursor.topic, lease_token
     ), leased AS (
         SELECT topic FROM (TABLE new UNION ALL TABLE known) AS leased WHERE lease_token IS NOT NULL
-    )
+    ) {also}
     SELECT seq, topic IN (SELECT topic FROM leased) FROM event ORDER BY place
 """
+_NO_EVENTS = "WITH event AS (SELECT 0 AS place, 0 AS seq WHERE false) "
