@@ -5,6 +5,7 @@ Whoever commits a few events has leased their topics by then, and posts them: no
 else, and what is to be done after the POST, is up to a thread; there is one in each process that emits.
 """
 
+import atexit
 import logging
 import os
 import threading
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _TOPICS_AT_ONCE = 200
 _PAUSE_AFTER_FAILURE_SECONDS = 1.0
+_LAST_SECONDS = 2.0
 
 
 class Drainer:
@@ -40,6 +42,7 @@ class Drainer:
         self._changed = threading.Condition()
         self._closed_until = 0.0
         self._failed = False
+        self._idle = True
 
     def lease(self) -> uuid.UUID | None:
         """Give a token to lease topics with, for `post`; None: their events are the thread's."""
@@ -54,19 +57,27 @@ class Drainer:
             self._note(error)
         with self._changed:
             self._posted.append((claim, reached))
-            self._changed.notify()
+            self._changed.notify_all()
 
     def wake(self, topics: Collection[str]) -> None:
         """Have topics delivered soon, by the drainer's own thread."""
         with self._changed:
             self._waiting.update(topics)
-            self._changed.notify()
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Wait until nothing is left to do, but not for long. A lease that is left behind holds up its topic."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle and not self._waiting and not self._posted, _LAST_SECONDS)
 
     def run(self) -> None:
         """Deliver for ever."""
         while True:
             with self._changed:
+                self._idle = True
+                self._changed.notify_all()
                 self._changed.wait_for(lambda: self._waiting or self._posted)
+                self._idle = False
                 topics = {self._waiting.pop() for _ in range(min(len(self._waiting), _TOPICS_AT_ONCE))}
                 posted, self._posted = self._posted, []
             for claim, reached in posted:
@@ -159,5 +170,6 @@ def _of_this_process() -> Drainer:
                 # A forked child has its parent's drainer but not its thread.
                 drainer = Drainer()
                 threading.Thread(target=drainer.run, name="drainer", daemon=True).start()
+                atexit.register(drainer.finish)
                 _drainer, _owner = drainer, os.getpid()
     return _drainer

@@ -1,6 +1,9 @@
 """Whoever commits a few events posts them, and the drainer's thread does the rest."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -13,6 +16,8 @@ from apps.outbox import drainer as module
 from apps.outbox.bridge import Outgoing
 from apps.outbox.drainer import Drainer
 from apps.outbox.models import OutboxEvent
+from coursehub.stack import procfile
+from tests.apps.outbox.bridge_server import BridgeServer
 from tests.apps.outbox.writing import (
     COURSE,
     OTHER,
@@ -226,3 +231,27 @@ def test_whatever_many_do_at_once_everything_goes_out_once_and_in_order(bridge: 
 
     assert bridge.seqs(COURSE) == list(range(1, 76))
     assert bridge.duplicates == 0
+
+
+_SAVES_AND_ENDS = """
+import sys
+import django
+django.setup()
+from tests.apps.outbox.writing import COURSE, write
+write(COURSE)
+write(*[COURSE] * 60)
+"""
+
+
+def test_a_process_that_ends_at_once_has_delivered_and_gives_its_topics_back() -> None:
+    database = connection.settings_dict
+    url = f"postgresql://{database['USER']}@/{database['NAME']}?host={database['HOST']}&port={database['PORT']}"
+    with BridgeServer().running() as server:
+        env = {**os.environ, "DATABASE_URL": url, "BROADCAST_URL": server.url, "BROADCAST_SECRET": "secret"}
+        done = subprocess.run(
+            [sys.executable, "-c", _SAVES_AND_ENDS], env=env, cwd=procfile.PROJECT, capture_output=True, text=True
+        )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [len(json.loads(post.body)["events"]) for post in server.posts] == [1, 60]
+    assert (delivered(COURSE), leased(COURSE)) == (61, False)
