@@ -165,8 +165,10 @@ class Receiver:
         self._flying.append(_Sent(number, size, _pool.submit(self._send, storage_id, number, body)))
 
     def _send(self, storage_id: str, number: int, body: IO[bytes]) -> str:
-        with body:
+        try:
             return self._store.upload_part(self.upload.key, storage_id, number, body)
+        finally:
+            self._spool.take_back(body)
 
     def _storage_upload_id(self) -> str:
         if not self.upload.storage_upload_id:
@@ -263,11 +265,12 @@ def ensure_multipart(upload: Upload, token: UUID | None = None) -> str:
 
 
 class _Spool:
-    """A part as it grows, on disk."""
+    """A part as it grows, on disk. Files that were sent are written over: pages that are new to the kernel are dear."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity, self.size = capacity, 0
         self._file: IO[bytes] | None = None
+        self._sent: list[IO[bytes]] = []
 
     @property
     def is_full(self) -> bool:
@@ -276,22 +279,33 @@ class _Spool:
     def write(self, piece: bytes) -> bytes:
         """Take as much as there is room for; returns the rest."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=settings.UPLOAD_SPOOL_DIR or None, buffering=0)  # noqa: SIM115
+            self._file = self._sent.pop() if self._sent else _new_file()
         taken = piece[: self.capacity - self.size]
         self._file.write(taken)
         self.size += len(taken)
         return piece[len(taken) :]
 
     def give_away(self) -> IO[bytes]:
-        """Give the file to whoever sends and closes it, and begin a new one."""
+        """Give the file to whoever sends it, and begin another one; it is to be closed, or given back."""
         file, self._file, self.size = self._file, None, 0
         assert file is not None
+        file.truncate()
         file.seek(0)
         return file
 
+    def take_back(self, file: IO[bytes]) -> None:
+        """Take a file that was sent; any thread may give it."""
+        file.seek(0)
+        self._sent.append(file)
+
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        for file in (self._file, *self._sent):
+            if file is not None:
+                file.close()
+
+
+def _new_file() -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=settings.UPLOAD_SPOOL_DIR or None, buffering=0)
 
 
 class _Hashes:

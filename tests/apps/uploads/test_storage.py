@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
+from urllib3 import HTTPResponse
 
 from apps.uploads import storage
 from apps.uploads.storage import (
@@ -279,3 +281,29 @@ def test_checksums_that_not_every_s3_takes_are_not_sent(real: storage.ObjectStor
 
     assert "content-md5" in sent
     assert not [name for name in sent if "checksum" in name or "trailer" in name]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_signed"),
+    [
+        ("https://s3.eu-central-003.backblazeb2.com", False),
+        ("", False),  # AWS
+        ("http://127.0.0.1:9000", False),
+        ("http://[::1]:9000", False),
+        ("http://storage:9000", True),
+        ("http://10.0.0.7:9000", True),
+    ],
+)
+def test_bodies_are_signed_where_they_could_be_changed_on_their_way(
+    settings: Settings, url: str, is_signed: bool
+) -> None:
+    settings.S3_ENDPOINT_URL, settings.AWS_ACCESS_KEY_ID, settings.AWS_SECRET_ACCESS_KEY = url, "key", "secret"
+    store, signed = process.make(), list[str]()
+
+    def instead_of_sending(request: Any, **_: Any) -> AWSResponse:
+        signed.append(request.headers["X-Amz-Content-SHA256"].decode())
+        return AWSResponse(request.url, 200, {"ETag": '"etag"'}, HTTPResponse(io.BytesIO(), preload_content=False))
+
+    store._s3.meta.events.register("before-send.s3.UploadPart", instead_of_sending)
+    store.upload_part("h/film", "upload", 1, io.BytesIO(b"film"))
+    assert signed == [hashlib.sha256(b"film").hexdigest() if is_signed else "UNSIGNED-PAYLOAD"]

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import random
 from typing import Any
 
 import pytest
@@ -54,6 +55,14 @@ def test_a_file_in_many_requests_is_the_same_file(tus: Tus, target: Any, store: 
     assert _stored(store) == body
     assert StoredFile.objects.get().checksum == hashlib.sha256(body).hexdigest()
     assert [part.size for part in Part.objects.order_by("number")] == [8 * MIB, 8 * MIB, 2 * MIB + 5]
+
+
+def test_a_last_part_that_is_short_has_nothing_of_those_before(tus: Tus, target: Any, store: MemoryStore) -> None:
+    body = random.Random(1).randbytes(66 * MIB + 5)  # more parts than there are files on the disk: each is written over
+    url = tus.create(len(body), target).url
+    assert tus.patch(url, 0, body).offset == len(body)
+    assert [part.size for part in Part.objects.order_by("number")] == [8 * MIB] * 8 + [2 * MIB + 5]
+    assert _stored(store) == body
 
 
 def test_what_is_left_over_is_beside_the_upload_and_replaced_as_it_grows(
@@ -139,6 +148,13 @@ def test_a_length_may_come_without_bytes(tus: Tus, target: Any, store: MemorySto
     url = tus.create(None, target).url
     tus.patch(url, 0, b"film")
     tus.patch(url, 4, b"", Upload_Length="4")
+    assert _stored(store) == b"film"
+
+
+def test_a_length_may_be_said_with_every_request(tus: Tus, target: Any, store: MemoryStore) -> None:
+    url = tus.create(None, target).url
+    for offset, piece in ((0, b"fi"), (2, b"l"), (3, b"m")):
+        assert tus.patch(url, offset, piece, Upload_Length="4").offset == offset + len(piece)
     assert _stored(store) == b"film"
 
 
