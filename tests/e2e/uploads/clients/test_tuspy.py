@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from tusclient.client import TusClient
@@ -9,6 +10,7 @@ from tusclient.client import TusClient
 from tests.e2e.uploads.clients.film import Film
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.stack import Site, eventually
+from tests.support.uploading import metadata
 
 CHUNK_BYTES = 2 * 1024 * 1024
 
@@ -45,5 +47,21 @@ def test_with_an_answer_that_is_lost_it_asks_and_goes_on(site: Site, film: Film)
         retrying.upload()
     finally:
         proxy.close()
+
+    film.is_there()
+
+
+def test_a_length_that_is_said_while_it_uploads(site: Site, film: Film) -> None:
+    deferred = {"Tus-Resumable": "1.0.0", "Upload-Defer-Length": "1", "Upload-Metadata": metadata(film.metadata)}
+    with closing(film.owner.again()) as owner:  # tuspy has no creation without a length
+        location = owner.request("POST", "uploads/tus/", None, deferred).headers["Location"]
+    later = uploader(site.stack.api_url, film)
+    later.set_url(site.stack.api_url + location)
+
+    later.upload_chunk()
+    upload = film.ask("uploads/")[0]
+    assert (upload["bytes"], upload["total"]) == (CHUNK_BYTES, None)
+    later.client.set_headers({"Upload-Length": str(len(film.content))})  # with every request from now on
+    later.upload()
 
     film.is_there()
