@@ -12,7 +12,8 @@ import pytest
 from broadcast.contracts import topics
 from tests.broadcast.e2e.conftest import Start
 from tests.support.broadcast_process import Broadcast, Client, event, ticket
-from tests.support.rude_clients import RudeClient
+from tests.support.broadcast_streams import open_stream
+from tests.support.rude_clients import RudeClient, RudeStream
 
 pytestmark = pytest.mark.e2e
 
@@ -125,6 +126,22 @@ async def test_clients_that_vanish_without_a_word_are_found_out_and_the_others_s
             await until(lambda: counted(process, "connections_closed_total", code="silent") == 100)
             assert process.metric("coursehub_connections") == 1
             await hear_all(other, process, course, 41, 60)
+
+
+async def test_event_streams_that_vanish_without_a_word_are_found_out_and_the_others_stay(start: Start, course: str):
+    process = start(**QUICK_TO_NOTICE)
+    with contextlib.ExitStack() as stack:
+        rude = [stack.enter_context(RudeStream(process.port, ticket(somebody(), [course]), course)) for _ in range(100)]
+        async with open_stream(process.port, ticket(somebody(), [course]), course) as other:
+            await other.receive_begun(2)
+            assert (await asyncio.to_thread(process.post, *(event(course, seq) for seq in range(1, 21))))[0] == 202
+            for client in rude:
+                client.vanish()
+            assert (await asyncio.to_thread(process.post, event(course, 21)))[0] == 202
+            await until(lambda: process.metric("coursehub_event_streams") == 1)
+            assert (process.metric("coursehub_connections"), process.metric("coursehub_laggards")) == (1, 0)
+            assert (await asyncio.to_thread(process.post, event(course, 22)))[0] == 202
+            assert [e["seq"] for e in await other.receive_events(22)] == list(range(1, 23))
 
 
 async def test_a_flood_of_subscriptions_is_refused_and_counted_and_then_closed(start: Start, user: str, course: str):
