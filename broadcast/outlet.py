@@ -115,9 +115,22 @@ class Outlet:
         self._put_event(parcel)
 
     def write(self, frame: bytes) -> None:
-        """Send a whole WebSocket frame, after every event that was emitted before."""
+        """Send a whole frame when this turn of the loop is over, after every event that was emitted before."""
+        if self._open:
+            self._turn.add_alone(frame, self)
+
+    def put(self, data: bytes, key: Hashable = None) -> None:
+        """Send whole frames now; if they have to wait, later ones with the same ``key`` replace them."""
+        if not self._open:
+            return
+        if self._lagging:
+            self._keep(data, key)
+        elif (sent := self._send(data)) < len(data):
+            self._hand_on(data[sent:])
+
+    def settle(self) -> None:
+        """Have everything out that was emitted or written before."""
         self._turn.flush()
-        self._put(frame)
 
     def take(self, parcels: Sequence[Parcel], sent: int) -> None:
         """Send what the send loop could not write of these parcels, which begins after ``sent`` bytes."""
@@ -132,7 +145,9 @@ class Outlet:
 
     def pass_on(self, frame: bytes) -> None:
         """Send what the WebSocket library wants to send, in order with the rest; of pings and pongs only the newest."""
-        self._put(frame, frame[:1] if frame[:1] in _PING_AND_PONG else None)
+        if self._turn.has_for(self):
+            self._turn.flush()
+        self.put(frame, frame[:1] if frame[:1] in _PING_AND_PONG else None)
 
     def close(self, code: CloseCode, last_frame: bytes) -> None:
         """Send one last frame, after what is out already and ahead of whatever waits here, then close."""
@@ -184,15 +199,7 @@ class Outlet:
         self.shut()
 
     def _put_event(self, parcel: Parcel) -> None:
-        self._put(parcel.wire, parcel.progress_key if parcel.seq is None else None)
-
-    def _put(self, frame: bytes, key: Hashable = None) -> None:
-        if not self._open:
-            return
-        if self._lagging:
-            self._keep(frame, key)
-        elif (sent := self._send(frame)) < len(frame):
-            self._hand_on(frame[sent:])
+        self.put(parcel.wire, parcel.progress_key if parcel.seq is None else None)
 
     def _drain(self, waiting: dict[Hashable, bytes]) -> None:
         some = list(islice(waiting.items(), _FRAMES_AT_ONCE if self._socket != CLOSED else 1))

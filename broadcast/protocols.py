@@ -334,7 +334,12 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
             super().serverAccept(subprotocol)
             return
         self.websocket_protocol_in_use = subprotocol
-        self.sendData(handshake.accept(self._upgrade, subprotocol))
+        answer = handshake.accept(self._upgrade, subprotocol)
+        if self.outlet is not None:
+            # With the first frames, if they come in the same turn of the loop.
+            self.outlet.write(answer)
+        else:
+            self.sendData(answer)
         self._upgrade = None
         self.state = self.STATE_OPEN
         if self.data:
@@ -423,6 +428,7 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
         """Send a close frame, after which nothing else may follow (RFC 6455, section 5.5.1)."""
         if self.outlet is not None:
+            self.outlet.settle()
             self.outlet.shut()
         super().sendCloseFrame(*args, **kwargs)
         # The answer to it has to be read, too.

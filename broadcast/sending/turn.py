@@ -33,6 +33,13 @@ class Receiver(Protocol):
         """Take over what the send loop could not write of these parcels, which begins after ``sent`` bytes."""
 
 
+class Writer(Protocol):
+    """One client to whom something is to be written that is for nobody else."""
+
+    def put(self, data: bytes) -> None:
+        """Send whole frames, now."""
+
+
 class Audience:
     """
     Clients that hear the same: their lines, side by side with themselves, and those who ``hear`` all of a turn at once
@@ -103,6 +110,7 @@ class Turn:
         self._call_soon = call_soon
         self._parts: list[Written] = []
         self._newest: dict[str, Written] = {}
+        self._alone: dict[Writer, list[bytes]] = {}
         self._bytes = 0
 
     def add(self, parcel: Parcel, audience: Audience, *, others: int = 0, failed: int = 0, seconds: float = 0) -> None:
@@ -111,8 +119,7 @@ class Turn:
 
         The rest is added to what `Written` says: what became of the event elsewhere.
         """
-        if not self._parts:
-            self._call_soon(self.flush)
+        self._begin()
         part = self._newest.get(parcel.topic)
         if part is None or part.audience is not audience:
             part = self._newest[parcel.topic] = Written(audience)
@@ -121,15 +128,45 @@ class Turn:
         part.others += others
         part.failed += failed
         part.seconds += seconds
-        self._bytes += len(parcel.wire)
-        if self._bytes > _MOST_BYTES:
+        self._count(parcel.wire)
+
+    def add_alone(self, frame: bytes, writer: Writer) -> None:
+        """Have a frame written to one client when this turn is over, after every event that was added before."""
+        if self._parts:
             self.flush()
+        self._begin()
+        self._alone.setdefault(writer, []).append(frame)
+        self._count(frame)
+
+    def has_for(self, writer: Writer) -> bool:
+        """Tell whether a frame for this client alone waits for the end of the turn."""
+        return writer in self._alone
 
     def flush(self) -> None:
         """Write what was collected; without effect when that is nothing."""
-        if not self._parts:
-            return
+        alone, self._alone = self._alone, {}
         parts, self._parts, self._newest, self._bytes = self._parts, [], {}, 0
+        for writer, frames in alone.items():
+            self._write_alone(writer, frames)
+        if parts:
+            self._write(parts)
+
+    def _begin(self) -> None:
+        if not (self._parts or self._alone):
+            self._call_soon(self.flush)
+
+    def _count(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes > _MOST_BYTES:
+            self.flush()
+
+    def _write_alone(self, writer: Writer, frames: list[bytes]) -> None:
+        try:
+            writer.put(frames[0] if len(frames) == 1 else b"".join(frames))
+        except Exception:
+            log.exception("A client failed")
+
+    def _write(self, parts: list[Written]) -> None:
         started = time.perf_counter()
         direct = [part for part in parts if part.audience.lines]
         if direct:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from broadcast.outlet import Outlet
@@ -21,19 +21,11 @@ class StreamOutlet(Outlet):
         self._drained: asyncio.Future[None] | None = None
         super().__init__(transport, **options)
 
-    def settle(self) -> None:
-        """Have everything out that was emitted before."""
-        self._turn.flush()
-
-    def put(self, message: bytes, key: Hashable = None) -> None:
-        """Send a message; if it has to wait, a later one with the same ``key`` replaces it."""
-        self._put(message, key)
-
     def put_joined(self, beginning: bytes, endings: Sequence[bytes]) -> None:
         """Send messages that begin alike, in one write."""
         if not self._open or self._lagging:
             for ending in endings:
-                self._put(beginning + ending)
+                self.put(beginning + ending)
             return
         data = beginning + (endings[0] if len(endings) == 1 else beginning.join(endings))
         if (sent := self._send(data)) < len(data):
@@ -71,6 +63,6 @@ class StreamOutlet(Outlet):
             if sent < len(message):
                 self._hand_on(message[sent:])
                 for later in endings[number + 1 :]:
-                    self._put(beginning + later)
+                    self.put(beginning + later)
                 return
             sent -= len(message)

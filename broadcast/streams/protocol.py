@@ -82,7 +82,7 @@ class StreamProtocol(protocol.Protocol):
         if message["type"] == "http.response.start":
             self._outlet.put(_head(message))
             return
-        self._outlet.write(message["body"])
+        self._outlet.put(message["body"])
         self._outlet.shut()
         self._end()
 

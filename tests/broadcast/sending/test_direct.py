@@ -70,6 +70,7 @@ def test_while_the_transport_has_something_to_write_nobody_else_writes(turn: Tur
     # There is room again, but what Twisted has comes first.
     emit(hub, turn, seq + 1)
     client.outlet.write(text_frame(b'{"type":"pong"}'))
+    turn.flush()
     assert client.wire.received() == b""
     assert client.transport.buffer
 
@@ -145,6 +146,7 @@ def test_what_the_transport_had_to_write_before_goes_out_first(turn: Turn):
     assert earlier.wire.received() == b""
     assert earlier.read_all() == b"the answer beforeHTTP/1.1 101"
     outlet.write(b"directly")
+    turn.flush()
     assert (transport.buffer, earlier.wire.received()) == (b"", b"directly")
     assert client.outlet.is_open
 

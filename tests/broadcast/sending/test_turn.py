@@ -96,6 +96,63 @@ def test_a_frame_to_a_client_comes_after_the_events_that_were_emitted_before_it(
     assert seqs(client.wire.received()) == [("7", 1), ("heartbeat", 0), ("7", 2)]
 
 
+def test_frames_to_a_client_within_a_turn_are_one_write(turn: Turn):
+    client = WireClient(turn, direct=False)
+    written: list[bytes] = []
+    client.transport.write = written.append
+    for number in range(3):
+        client.outlet.write(b"%d" % number)
+    assert written == []
+    turn.flush()
+    turn.flush()
+    assert written == [b"012"]
+
+
+async def test_a_lone_frame_goes_out_when_the_turn_is_over(loop: SendLoop):
+    client = WireClient(Turn(loop))
+    client.outlet.write(b"frame")
+    assert client.wire.received() == b""
+    await asyncio.sleep(0)
+    assert client.wire.received() == b"frame"
+
+
+def test_what_must_not_wait_does_not_overtake_the_frames_before_it(turn: Turn):
+    client, other = WireClient(turn), WireClient(turn)
+    client.outlet.write(b"HTTP/1.1 101")
+    other.outlet.pass_on(b"\x89\x00")
+    assert (client.wire.received(), other.wire.received()) == (b"", b"\x89\x00")
+    client.outlet.pass_on(b"\x89\x00")
+    assert client.wire.received() == b"HTTP/1.1 101\x89\x00"
+
+
+def test_frames_that_are_much_together_do_not_wait_for_the_end(turn: Turn):
+    client = WireClient(turn)
+    for _ in range(6):
+        client.outlet.write(b"x" * 50_000)
+    assert client.read_all() == b"x" * 300_000
+
+
+def test_a_connection_that_is_lost_within_a_turn_gets_none_of_its_frames(turn: Turn):
+    gone, other = WireClient(turn), WireClient(turn)
+    gone.outlet.write(b"lost")
+    other.outlet.write(b"kept")
+    gone.outlet.shut()
+    turn.flush()
+    assert (gone.wire.received(), other.wire.received()) == (b"", b"kept")
+
+
+def test_a_client_whose_frame_fails_stops_no_other(turn: Turn, caplog: pytest.LogCaptureFixture):
+    broken, after = WireClient(turn, direct=False), WireClient(turn)
+    broken.transport.write = broken.wire.near.sendall
+    broken.wire.near.close()
+    for client in (broken, after):
+        client.outlet.write(b"frame")
+    with caplog.at_level(logging.ERROR):
+        turn.flush()
+    assert after.wire.received() == b"frame"
+    assert [record.msg for record in caplog.records] == ["A client failed"]
+
+
 def test_the_last_frame_comes_after_the_events_that_were_emitted_before_it(turn: Turn):
     hub, client = make_hub(turn), WireClient(turn)
     join(hub, client)

@@ -46,11 +46,12 @@ def test_messages_that_begin_alike_are_one_write(ends: tuple[socket.socket, sock
     assert ends[1].recv(100) == b"id: 1,id: 2,id: 3,id: 4"
 
 
-def test_a_frame_comes_after_what_was_put_before(ends: tuple[socket.socket, socket.socket]):
-    outlet = make(ends[0], FakeTransport())
+def test_the_last_message_comes_after_what_was_put_before(ends: tuple[socket.socket, socket.socket]):
+    outlet = make(ends[0], transport := FakeTransport())
     outlet.put(b"a")
-    outlet.write(b"b")
-    assert ends[1].recv(10) == b"ab"
+    outlet.close(CloseCode.EXPIRED, b"b")
+    assert ends[1].recv(10) == b"a"
+    assert transport.written == [b"b"]
 
 
 @pytest.mark.parametrize("sizes", [(100_000, 1, 1), (10, 100_000, 1), (10, 10, 100_000)])
