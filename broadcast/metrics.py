@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, generate_latest
 
 from broadcast.tally import Posts, Tally
 
@@ -60,6 +60,7 @@ class Metrics:
             "coursehub_channel_layer_losses", "Times the channel layer lost something.", ["node"], registry=registry
         )
         self.epochs = Counter("coursehub_history_lost", "Times the history was lost.", registry=registry)
+        GCCollector(registry)
 
     def measure_lag(self, topics: Callable[[], float], events: Callable[[], float]) -> None:
         """Let be read how many topics here have events that exist and were not emitted, and how many such events."""

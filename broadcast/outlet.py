@@ -42,7 +42,7 @@ class Outlet:
     through it (TLS). ``is_idle``: the transport has nothing to write now. ``on_full`` is called once, when over
     ``capacity_bytes`` are waiting. ``close_socket`` does the closing handshake.
 
-    Whoever owns the connection must call `shut` before or while the socket is closed, in one go with it: the
+    Whoever owns the connection must call `lose` before or while the socket is closed, in one go with it: the
     descriptor may belong to another connection soon after.
     """
 
@@ -173,8 +173,14 @@ class Outlet:
             self._set_lagging(False)
             self._waiting = None
             self._waiting_bytes = 0
+            self.on_full = _ignore
             # Twisted would wait for a producer before it closes.
             self._transport.unregisterProducer()
+
+    def lose(self) -> None:
+        """Be told that the connection is gone, and hold nothing of it any more: what holds itself is freed late."""
+        self.shut()
+        self._close_socket = self.resume_reading = _ignore
 
     def pauseProducing(self) -> None:  # noqa: N802
         """Be told by the transport that its buffer is full."""
@@ -253,5 +259,5 @@ class Outlet:
             self.on_full()
 
 
-def _ignore() -> None:
+def _ignore(*_: object) -> None:
     pass

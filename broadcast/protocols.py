@@ -112,6 +112,8 @@ class Request(WebRequest):  # type: ignore[misc]
         address, scope = self.address(), make_scope(self)
         if (refusal := self.server.refuse(address)) is None:
             self.channel.leave()
+            # It serves no other, and each would hold the other.
+            self.channel.requests.clear()
             stream = StreamProtocol(self.server, address)
             stream.open(self.channel.transport, scope)
         else:
@@ -259,9 +261,9 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         """Be resolved when the handshake is over."""
         return Deferred()
 
-    @cached_property
+    @property
     def is_closed(self) -> Any:
-        """Be resolved when the connection is over."""
+        """Be resolved when the connection is over: nobody waits for it, and kept it would hold the connection."""
         return Deferred()
 
     @cached_property
@@ -437,7 +439,7 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """Be told that the connection is gone."""
         if self.outlet is not None:
-            self.outlet.shut()
+            self.outlet.lose()
         self.factory.pinging.remove(self)
         self.server.leave(self.address)
         Framing._connectionLost(self, reason)

@@ -98,7 +98,7 @@ class StreamProtocol(protocol.Protocol):
 
     def connectionLost(self, reason: Any = None) -> None:  # noqa: ARG002, N802
         """Be told that the connection is gone."""
-        self._outlet.shut()
+        self._outlet.lose()
         self._server.leave(self._address)
         if self._ending is not None:
             self._ending.cancel()

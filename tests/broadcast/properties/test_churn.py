@@ -1,4 +1,9 @@
-"""Thousands of short connections while events for others fly: nobody ever gets a byte that was meant for another."""
+"""
+Thousands of short connections.
+
+While events for others fly, nobody ever gets a byte that was meant for another; and what a connection was made of is
+freed when it ends, not when somebody looks for garbage.
+"""
 
 import asyncio
 import json
@@ -12,11 +17,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from broadcast.contracts import topics
 from tests.support.broadcast_process import Broadcast, event, ticket
 from tests.support.broadcast_valkey import Valkey
+from tests.support.rude_clients import RudeClient, RudeStream
 
 pytestmark = pytest.mark.e2e
 
 CONNECTIONS = 2_000
 AT_ONCE = 20
+GARBAGE = "python_gc_objects_collected_total"
 UNLIMITED = {
     "BROADCAST_CONNECTS_PER_SECOND_PER_USER": 1_000_000,
     "BROADCAST_CONNECTIONS_PER_ADDRESS": 1_000_000,
@@ -116,3 +123,15 @@ async def test_nobody_ever_gets_what_was_meant_for_another(broadcast: Broadcast)
     await staying
     assert stayer.seqs == list(range(1, posted + 1))
     await stayer.socket.close()
+
+
+@pytest.mark.parametrize(("kind", "connections"), [(RudeClient, 3_000), (RudeStream, 3_000)])
+def test_who_leaves_leaves_no_garbage(broadcast: Broadcast, kind: type[RudeClient | RudeStream], connections: int):
+    user, course = str(uuid.uuid4()), topics.course(uuid.uuid4())
+    granted = ticket(user, [course])
+    with kind(broadcast.port, granted, course):
+        before = broadcast.metric(GARBAGE)
+        for _ in range(connections):
+            kind(broadcast.port, granted, course).socket.close()
+    # Were they made of objects that hold each other, enough would have come together to be looked for.
+    assert broadcast.metric(GARBAGE) - before < 5_000
