@@ -498,8 +498,8 @@ class SocketFactory(WebSocketFactory):  # type: ignore[misc]
     def __init__(self, server: Any) -> None:
         super().__init__(server, server="")
         self.next_address: str | None = None
-        # Ten slots a second: when thousands vanish together, the others wait for a few goodbyes at a time.
-        slots = min(200, max(20, int(10 * server.ping_interval)))
+        # A hundred slots a second: when thousands vanish together, the others wait for a few goodbyes at a time.
+        slots = min(2_000, max(20, int(100 * server.ping_interval)))
         self.pinging = Pinging(period_seconds=server.ping_interval, timeout_seconds=server.ping_timeout, slots=slots)
 
     def set_options(self, **options: Any) -> None:

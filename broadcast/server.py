@@ -5,7 +5,6 @@ import gc
 import logging
 import signal
 import socket
-import time
 from functools import partial
 from typing import Any, Final
 
@@ -104,7 +103,7 @@ class BroadcastServer(Server):  # type: ignore[misc]
         background.add_done_callback(self._on_background_end)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, loop)
-        self._look_after(loop)
+        self._look_after(loop, loop.time())
         _collect_less_garbage()
         reactor.run(installSignalHandlers=False)
         background.cancel()
@@ -129,11 +128,13 @@ class BroadcastServer(Server):  # type: ignore[misc]
             log.error("Exception inside application: %s", problem, exc_info=problem)
             protocol.handle_exception(problem)
 
-    def _look_after(self, loop: asyncio.AbstractEventLoop) -> None:
-        pinging = self.ws_factory.pinging
-        pinging.tick(time.monotonic())
+    def _look_after(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        pinging, now = self.ws_factory.pinging, loop.time()
+        while due <= now:
+            pinging.tick(now)
+            due += pinging.tick_seconds
         self.http_factory.sweep()
-        loop.call_later(pinging.tick_seconds, self._look_after, loop)
+        loop.call_at(due, self._look_after, loop, due)
 
     def _make_factories(self) -> None:
         settings = self.settings

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _EVENTS = "events"
 _CONTROL = "control"
 _MOST_SLOTS = 25
+_BEATS_AT_ONCE = 20
 
 
 def _now_ms() -> int:
@@ -304,8 +305,11 @@ class Service:
                 checked = {topic: positions.get(topic, 0) for topic in topics}
             except Unavailable:
                 checked = {}
-            for client in clients:
+            for number, client in enumerate(clients):
                 client.beat(checked)
+                if number % _BEATS_AT_ONCE == _BEATS_AT_ONCE - 1:
+                    # Events have their turn in between.
+                    await asyncio.sleep(0)
 
     def _measure(self) -> None:
         self.metrics.measure(self.metrics.connections, lambda: len(self.clients))
