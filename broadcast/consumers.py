@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
+import msgspec
 from channels.consumer import AsyncConsumer  # type: ignore[import-untyped]
 
 from broadcast import session as sessions
@@ -17,6 +18,8 @@ from broadcast.resume import Outcome, Resumed
 from broadcast.service import Service
 from broadcast.session import Close, Effect, Join, Session
 from broadcast.shell import OUTLET, Receive, Scope, SendMessage, Shell, ticket_of_header
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class EventConsumer(Shell, AsyncConsumer):  # type: ignore[misc]
@@ -128,7 +131,7 @@ class EventConsumer(Shell, AsyncConsumer):  # type: ignore[misc]
         return None if subscription is None else subscription.feed.position(subscription)
 
     def _write(self, frame: Frame) -> None:
-        self._outlet.write(text_frame(events.encode(frame)))
+        self._outlet.write(text_frame(_encode(frame)))
 
     def _close(self, close: Close) -> None:
         if self._outlet.is_open:

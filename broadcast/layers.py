@@ -126,7 +126,7 @@ class Node:
     async def opened(self, topic: str) -> None:
         """Wait until a topic's group is heard, or cannot be for now."""
         if (opening := self._opening.get(topic)) is not None:
-            await asyncio.wait([opening])
+            await asyncio.shield(opening)
 
     def publish(self, topic: str | None, message: Message) -> "asyncio.Future[None]":
         """

@@ -48,6 +48,7 @@ class Shell(ABC):
         self._subscriptions: dict[str, Subscription] = {}
         self._joining: dict[str, Subscription] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline_ms = 0
         self._outlet: Outlet
 
     @property
@@ -138,14 +139,18 @@ class Shell(ABC):
         self._service.client_left()
 
     def _set_timer(self) -> None:
-        session = cast("Session", self._session)
+        deadline_ms = cast("Session", self._session).deadline_ms
         if self._timer is not None:
+            if deadline_ms == self._deadline_ms and self._outlet.is_open:
+                return
             self._timer.cancel()
         if self._outlet.is_open:
-            delay_ms = max(session.deadline_ms - self._service.now_ms(), 0)
+            self._deadline_ms = deadline_ms
+            delay_ms = max(deadline_ms - self._service.now_ms(), 0)
             self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._tick)
 
     def _tick(self) -> None:
         session = cast("Session", self._session)
+        self._timer = None
         self._perform(session.tick(self._service.now_ms()))
         self._set_timer()
