@@ -262,9 +262,8 @@ class Node:
         try:
             await _group_add_all(layer, come, self._channel)
             self._joined.update(come)
-            for topic in gone:
-                await layer.group_discard(group_of(topic), self._channel)
-                self._joined.discard(topic)
+            await _group_discard_all(layer, gone, self._channel)
+            self._joined.difference_update(gone)
         except Exception:
             # Built anew, the layer joins whatever is wanted; until then heartbeats heal.
             log.warning("Channel layer memberships failed", extra={"topics": len(topics)}, exc_info=True)
@@ -291,6 +290,16 @@ async def _group_add_all(layer: ChannelLayer, topics: Sequence[str], channel: st
     else:
         for group in groups:
             await layer.group_add(group, channel)
+
+
+async def _group_discard_all(layer: ChannelLayer, topics: Sequence[str], channel: str) -> None:
+    groups = [group_of(topic) for topic in topics]
+    if isinstance(layer, PipeliningLayer):
+        for first in range(0, len(groups), _JOINED_AT_ONCE):
+            await layer.group_discard_all(groups[first : first + _JOINED_AT_ONCE], channel)
+    else:
+        for group in groups:
+            await layer.group_discard(group, channel)
 
 
 async def _group_send_all(layer: ChannelLayer, messages: Sequence[tuple[str, Message]]) -> None:

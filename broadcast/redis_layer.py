@@ -81,11 +81,15 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]
 
     async def unsubscribe(self, channel: str) -> None:
         """Hear a channel no longer."""
+        await self.unsubscribe_all([channel])
+
+    async def unsubscribe_all(self, channels: Sequence[str]) -> None:
+        """Hear channels no longer."""
         async with self._lock:
-            if channel in self._subscribed_to:
-                self._subscribed_to.remove(channel)
-                if self._hearing is not None and self._hearing.is_open:
-                    self._hearing.tell([["UNSUBSCRIBE", channel]])
+            gone = [channel for channel in dict.fromkeys(channels) if channel in self._subscribed_to]
+            self._subscribed_to.difference_update(gone)
+            if gone and self._hearing is not None and self._hearing.is_open:
+                self._hearing.tell([["UNSUBSCRIBE", *gone]])
 
     async def flush(self) -> None:
         """Close both connections."""
@@ -159,6 +163,18 @@ class PipeliningLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         for name in names:
             layer.groups.setdefault(name, set()).add(channel)
         await self._shard.subscribe_all(names)
+
+    async def group_discard_all(self, groups: Sequence[str], channel: str) -> None:
+        """Let a channel hear many groups no longer."""
+        layer = self._get_layer()
+        silent = []
+        for name in map(layer._get_group_channel_name, groups):
+            members = layer.groups.get(name, set())
+            members.discard(channel)
+            if not members:
+                layer.groups.pop(name, None)
+                silent.append(name)
+        await self._shard.unsubscribe_all(silent)
 
     async def group_send_all(self, messages: Sequence[tuple[str, Message]]) -> None:
         """Send each message to all channels of its group, in order."""

@@ -286,3 +286,17 @@ async def test_what_is_sent_in_one_round_trip_is_heard_by_a_layer_of_the_library
         assert [await stock.receive(channel) for _ in sent] == [message for _, message in sent]
     await stock.flush()
     await ours.flush()
+
+
+async def test_groups_that_are_left_in_one_go_are_heard_no_longer_and_the_others_are(empty_valkey: Valkey):
+    layer = redis_layer(empty_valkey.url, timeout_seconds=1)
+    channel, other = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add_all(["course.1", "course.2", "course.3"], channel)
+    await layer.group_add("course.2", other)
+    await layer.group_discard_all(["course.1", "course.2", "course.4"], channel)
+    await layer.group_send_all([(f"course.{n}", {"type": "events", "n": n}) for n in (1, 2, 3)])
+    async with asyncio.timeout(5):
+        assert [(await layer.receive(name))["n"] for name in (channel, other)] == [3, 2]
+        while len(empty_valkey.client.pubsub_channels("coursehub*group*")) > 2:
+            await asyncio.sleep(0.01)
+    await layer.flush()
