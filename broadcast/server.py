@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 4096
 _LAST_PATIENCE_SECONDS: Final = 8
-_GARBAGE_THRESHOLDS: Final = (50_000, 20, 50)
+_GARBAGE_THRESHOLDS: Final = (10_000, 250, 50)
 
 
 class BroadcastServer(Server):  # type: ignore[misc]
@@ -191,8 +191,9 @@ def _log_crashes_only() -> None:
 
 
 def _collect_less_garbage() -> None:
-    # What was loaded stays. A connection is some fifty objects that are no garbage either, and looking at all of them
-    # every few hundred connections would take as long as the connections do.
+    # What was loaded stays. A connection is some hundred objects that are no garbage, and leaves none: to look at
+    # all of them every few hundred connections would take as long as the connections do. Each is looked at once, a few
+    # milliseconds' worth at a time, and again only when there are millions more.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
