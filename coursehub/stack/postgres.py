@@ -41,6 +41,11 @@ _LIVES_AS_LONG_AS_THE_MACHINE = {
 }
 
 
+_LIVES_LONGER = {
+    "shared_buffers": "512MB",  # taken as it is needed; a library of a million files and its indexes are 1.5 GB
+}
+
+
 class Postgres:
     """
     A cluster in the data directory, and its server.
@@ -153,7 +158,7 @@ class Postgres:
 
     def _settings(self) -> dict[str, str]:
         settings = _SETTINGS | _shared_memory() | {"unix_socket_directories": str(self._sockets)}
-        return settings | (_LIVES_AS_LONG_AS_THE_MACHINE if self._fast else {})
+        return settings | (_LIVES_AS_LONG_AS_THE_MACHINE if self._fast else _LIVES_LONGER)
 
     def _answers(self) -> bool:
         with contextlib.suppress(psycopg.OperationalError):
