@@ -11,7 +11,6 @@ from apps.core.errors import CourseHubError
 from apps.media import bulk, dependencies, rules, selectors, sources, store
 from apps.media.errors import BLOCKERS_MAX, InUse
 from apps.media.library import Change, Result
-from apps.media.models import HistoryEntry
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.operations.pace import Pace
@@ -81,7 +80,7 @@ def _tell_of_videos(done: Sequence[tuple[Step, Result]], now: datetime) -> dict[
     return told
 
 
-def _entries(owner_id: str, step: Step, result: Result, now: datetime) -> list[HistoryEntry]:
+def _entries(owner_id: str, step: Step, result: Result, now: datetime) -> list[store.Line]:
     return [
         store.entry(
             owner_id=owner_id,

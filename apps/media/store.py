@@ -5,6 +5,7 @@ Locks are taken in one order everywhere: courses by id, then files by id. A link
 locked, and only comes with its course locked; so what is read here after the locks stays as it is.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,7 @@ from apps.core import ids, sql
 from apps.media import links as link_table
 from apps.media import purging
 from apps.media.library import SINGLE_ROLES, SOURCE, Change, CourseRow, FileRow, Library, LinkRow, Target, VersionRow
-from apps.media.models import Deletion, HistoryEntry
+from apps.media.models import Deletion
 from apps.operations import selectors as operations
 
 
@@ -215,26 +216,24 @@ def _removed(library: Library, media_id: str) -> dict[str, LinkRow]:
     return library.removed.get(media_id, {})
 
 
-def record(entries: Sequence[HistoryEntry]) -> None:
+Line = tuple[object, ...]
+"""A line of history, as a row."""
+
+
+def record(lines: Sequence[Line]) -> None:
     """Add to the history."""
-    HistoryEntry.objects.bulk_create(entries)
+    if lines:
+        sql.execute(_RECORD, sql.columns(lines))
 
 
 def entry(
     *, owner_id: str, media_id: str, media_name: str, action: str, actor_id: str, operation_id: str,
     details: object, now: datetime,
-) -> HistoryEntry:  # fmt: skip
+) -> Line:  # fmt: skip
     """Make a line of history; ``actor_id`` empty: nobody, it was time."""
-    return HistoryEntry(
-        owner_id=UUID(owner_id),
-        media_id=UUID(media_id),
-        media_name=media_name,
-        action=action,
-        actor_id=UUID(actor_id) if actor_id else None,
-        operation_id=operation_id,
-        details=details,
-        created_at=now,
-    )
+    who = UUID(actor_id) if actor_id else None
+    about = (ids.new_id(), UUID(owner_id), UUID(media_id), media_name)
+    return (*about, action, who, operation_id, json.dumps(details), now)
 
 
 def _ids(texts: Iterable[str]) -> list[UUID]:
@@ -279,4 +278,12 @@ _UPDATE_FILES = """
 _INSERT_DELETIONS = """
     INSERT INTO media_deletion (id, media_id, created_at)
     SELECT id, media_id, at FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) AS row(id, media_id, at)
+"""
+_RECORD = """
+    INSERT INTO media_historyentry
+        (id, owner_id, media_id, media_name, action, actor_id, operation_id, details, created_at)
+    SELECT id, owner_id, media_id, media_name, action, actor_id, operation_id, details::jsonb, at
+    FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[],
+        %s::timestamptz[])
+        AS row(id, owner_id, media_id, media_name, action, actor_id, operation_id, details, at)
 """

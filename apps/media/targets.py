@@ -13,7 +13,7 @@ from apps.core import sql
 from apps.courses.presence import Going
 from apps.media import links, store
 from apps.media.library import LinkRow
-from apps.media.models import Deletion, HistoryEntry
+from apps.media.models import Deletion
 from apps.operations.models import Step
 from apps.outbox.emit import Draft
 from broadcast.contracts import events, topics
@@ -84,7 +84,7 @@ def _keep(what: Going, taken: Sequence[LinkRow]) -> None:
 
 
 def _record(action: str, done: Sequence[tuple[Step, LinkRow]], files: dict[str, _File], now: datetime) -> None:
-    entries: list[HistoryEntry] = []
+    entries: list[store.Line] = []
     for step, link in done:
         file = files[link.media_id]
         where = {"targetType": link.target.type, "targetId": link.target.id, "courseId": link.home_id}
