@@ -1,11 +1,11 @@
 """Lists in pages: ``?cursor=&limit=``, and ``next`` with every page."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import JsonResponse
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -17,7 +17,7 @@ MAX_LIMIT = 200
 _CURSOR = r"^[A-Za-z0-9_-]{21}[AQgw]$"
 """16 bytes in base64url without padding."""
 
-Row = TypeVar("Row", bound=Model)
+Row = TypeVar("Row")
 
 
 class Page(Body):
@@ -30,16 +30,19 @@ class Page(Body):
 
 
 def paginate(
-    rows: "QuerySet[Row]", page: Page, *, show: Callable[[Row], Any], key: str = "id", newest_first: bool = True
-) -> JsonResponse:
+    rows: "QuerySet[Any, Row]", page: Page, *, show: Callable[[Row], Any], key: str = "id", newest_first: bool = True,
+    alike: Sequence[str] = (),
+) -> JsonResponse:  # fmt: skip
     """
     Answer one page of ``rows`` in the order of ``key``, a unique UUID column.
 
-    A cursor names the last row given, so that rows that come or go neither repeat nor hide others.
+    A cursor names the last row given, so that rows that come or go neither repeat nor hide others. ``alike`` are
+    columns in which all rows are the same, to be ordered by before: the order that some index has.
     """
     if page.cursor:
         rows = rows.filter(**{f"{key}__{'lt' if newest_first else 'gt'}": _read(page.cursor)})
-    found = list(rows.order_by(f"-{key}" if newest_first else key)[: page.limit + 1])
+    direction = "-" if newest_first else ""
+    found = list(rows.order_by(*(f"{direction}{column}" for column in (*alike, key)))[: page.limit + 1])
     shown, more = found[: page.limit], len(found) > page.limit
     cursor = _write(getattr(shown[-1], key)) if more else None
     return JsonResponse({"success": True, "data": [show(row) for row in shown], "next": cursor})

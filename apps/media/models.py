@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models.functions import Coalesce, Lower
+from django.db.models.functions import Coalesce, Collate, Lower, Substr
 from django.db.models.lookups import GreaterThan, IsNull
 
 from apps.core import ids
@@ -79,21 +79,30 @@ class Media(models.Model):
         ]
         indexes = [
             models.Index("owner", "trashed", "created_at", "id", name="media_by_age"),
-            models.Index("owner", "trashed", Lower("name"), "id", name="media_by_name"),
+            models.Index("owner", "trashed", Collate(Lower("name"), "C"), "id", name="media_by_name"),
             models.Index("owner", "trashed", "size", "id", name="media_by_size"),
             models.Index("owner", "trashed", Coalesce("last_used_at", models.Value(NEVER)), "id", name="media_by_use"),
-            models.Index("owner", "trashed", "category", "created_at", "id", name="media_by_category"),
+            models.Index(
+                *("owner", "trashed", "category", "created_at", "id"),
+                name="media_by_category",
+                condition=models.Q(trashed=False),
+            ),
             models.Index("owner", "trashed", "category", "size", "id", name="media_by_category_and_size"),
-            models.Index("owner", "trashed", "used", "created_at", "id", name="media_by_usedness"),
+            models.Index(
+                *("owner", "trashed", "used", "created_at", "id"),
+                name="media_by_usedness",
+                condition=models.Q(trashed=False),
+            ),
             models.Index(
                 *("owner", "trashed", "used", Coalesce("last_used_at", models.Value(NEVER)), "id"),
                 name="media_by_usedness_and_use",
+                condition=models.Q(trashed=False),
             ),
             models.Index(
                 "owner", "status", "created_at", name="unfinished_media", condition=~models.Q(status=Status.COMPLETE)
             ),
             models.Index("purge_at", name="trashed_media", condition=models.Q(deleted_at__isnull=False)),
-            GinIndex(OpClass(Lower("name"), name="gin_trgm_ops"), name="media_name_trigrams"),
+            GinIndex(OpClass(Substr(Lower("name"), 2), name="gin_trgm_ops"), name="media_name_trigrams"),
         ]
 
     def __str__(self) -> str:

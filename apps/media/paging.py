@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,17 +13,24 @@ from apps.core import errors
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order of a library: an SQL expression that an index has, and how its values are written into cursors."""
+    """
+    An order of a library: an SQL expression that an index has, and how its values are written into cursors.
+
+    ``after`` are the columns that another index has before it, each by itself; ``also_in_trash``, if that has the
+    trash as well.
+    """
 
     expression: str
     type: type
+    after: tuple[str, ...] = ()
+    also_in_trash: bool = False
 
 
 ORDERS = {
-    "created": Order("created_at", datetime),
-    "name": Order("lower(name)", str),
-    "size": Order("size", int),
-    "lastUsed": Order("coalesce(last_used_at, '1970-01-01 00:00:00+00:00'::timestamptz)", datetime),
+    "created": Order("created_at", datetime, after=("category", "used")),
+    "name": Order('(lower(name) COLLATE "C")', str),
+    "size": Order("size", int, after=("category",), also_in_trash=True),
+    "lastUsed": Order("coalesce(last_used_at, '1970-01-01 00:00:00+00:00'::timestamptz)", datetime, after=("used",)),
 }
 _ALIASES = {"createdAt": "created", "lastUsedAt": "lastUsed"}
 
@@ -44,6 +52,12 @@ class Ordering:
     def expression(self) -> str:
         """What is ordered by."""
         return ORDERS[self.name].expression
+
+    def led_by(self, columns: Collection[str], *, trashed: bool) -> set[str]:
+        """Choose among columns with conditions those that an index of this order has, so that it need not look on."""
+        order = ORDERS[self.name]
+        after = order.after if order.also_in_trash or not trashed else ()
+        return {order.expression} & set(columns) | {*[name for name in after if name in columns][:1]}
 
     @property
     def sql(self) -> str:
@@ -68,6 +82,10 @@ class Ordering:
         """
         value, id_ = self._read(cursor)
         return f"({what or self.expression}, id) {'<' if self.descending else '>'} (%s, %s)", [value, id_]
+
+    def place(self, cursor: str) -> Any:
+        """Read the value of a cursor's row in this order."""
+        return self._read(cursor)[0]
 
     def cursor(self, value: Any, id_: UUID) -> str:
         """Name a row by its value in this order, and its id."""

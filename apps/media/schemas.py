@@ -60,7 +60,7 @@ IdList = Annotated[list[Id], Field(min_length=1, max_length=BULK_MAX), AfterVali
 Ordering = Annotated[
     str,
     StringConstraints(pattern=r"^-?(created|createdAt|name|size|lastUsed|lastUsedAt)$"),
-    Field(description="With - before it: the other way round."),
+    Field(description="With - before it: the other way round. Names in lower case, by code points."),
 ]
 
 

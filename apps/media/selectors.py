@@ -1,6 +1,6 @@
 """Questions about libraries: lists and searches, where files are used, what would happen, what happened."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -15,21 +15,14 @@ from apps.courses.models import Chapter, Course, Membership, Video
 from apps.media import show
 from apps.media.library import LinkRow, Target
 from apps.media.models import Category, HistoryEntry, LibraryTotal, Media, MediaLink, MediaVersion, RemovedLink
-from apps.media.paging import Ordering
+from apps.media.paging import ORDERS, Ordering
 from apps.media.schemas import HistoryQuery, LibraryQuery
 
 
 def library(user: User, query: LibraryQuery) -> tuple[list[Media], str | None]:
     """Give one page of a user's files, and the cursor of the next."""
     ordering = Ordering.read(query.ordering)
-    theirs = _Conditions(["owner_id = %s", "trashed = %s"], [user.pk, query.trashed])
-    filters, wanted = _filters(query), query.limit + 1
-    if filters.are_indexed:
-        found = _page(ordering, theirs + filters + _after(ordering, query), wanted)
-    elif (nearby := _page_nearby(ordering, theirs + _after(ordering, query), filters, wanted)) is not None:
-        found = nearby
-    else:
-        found = _page_of_all(ordering, theirs + filters, _after(ordering, query, "place"), wanted)
+    found = _find(ordering, user, query, query.limit + 1)
     shown, has_more = found[: query.limit], len(found) > query.limit
     files = Media.objects.in_bulk([id_ for id_, _ in shown])
     cursor = ordering.cursor(shown[-1][1], shown[-1][0]) if has_more else None
@@ -40,61 +33,98 @@ Found = list[tuple[UUID, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Conditions:
+class _Condition:
+    """A condition in SQL on a column; what a client wrote is only ever among the values."""
+
+    column: str
+    sql: str
+    values: Sequence[Any]
+
+
+def _find(ordering: Ordering, user: User, query: LibraryQuery, wanted: int) -> Found:
+    if query.trashed and query.usage == "used":
+        return []
+    theirs = [_Condition("owner", "owner_id = %s", [user.pk]), _Condition("trashed", "trashed = %s", [query.trashed])]
+    filters, words = _filters(query), [_Word(word) for word in (query.q or "").split()]
+    columns = {one.column for one in filters}
+    led = ordering.led_by(columns, trashed=query.trashed)
+    leading, others = [one for one in filters if one.column in led], [one for one in filters if one.column not in led]
+    where = [*theirs, *leading, *_after(ordering, query)]
+    if not words and (not others or (columns <= _SPREAD and not query.trashed)):
+        return _page(ordering, [*where, *others], wanted)
+    found = _page_nearby(ordering, where, [*others, *(word.anywhere for word in words)], wanted)
+    if found is not None:
+        return found
+    fitting, after = [*theirs, *filters], _after(ordering, query, "place")
+    if ordering.name == "name" and words:
+        begun = _begun(ordering, query, theirs, filters, words, wanted)
+        if begun is not None:
+            fitting += [words[0].further_on, *(word.indexed for word in words[1:])]
+            return _merged(ordering, begun, _page_of_all(ordering, fitting, after, wanted), wanted)
+    return _page_of_all(ordering, [*fitting, *(word.indexed for word in words)], after, wanted)
+
+
+_SPREAD = {"category", "used"}
+"""What fits these is spread over every order that has no index with them."""
+
+
+def _after(ordering: Ordering, query: LibraryQuery, place: str = "") -> list[_Condition]:
+    return [] if query.cursor is None else [_Condition("place", *ordering.after(query.cursor, place))]
+
+
+def _begun(
+    ordering: Ordering, query: LibraryQuery, theirs: Sequence[_Condition], filters: Sequence[_Condition],
+    words: Sequence["_Word"], wanted: int,
+) -> Found | None:  # fmt: skip
     """
-    Conditions in SQL; what a client wrote is only ever among the values.
+    Read a page of the names that begin with the first word; None: too few of the next ones fit.
 
-    ``are_indexed``: there is an index with them for every order, so that a page is read from it.
+    A cursor before or after all of them is no condition: an index would be read from there.
     """
-
-    texts: list[str]
-    values: list[Any]
-    are_indexed: bool = True
-
-    def __add__(self, other: "_Conditions") -> "_Conditions":
-        return _Conditions([*self.texts, *other.texts], [*self.values, *other.values])
-
-    @property
-    def sql(self) -> str:
-        """The conditions as one."""
-        return " AND ".join(self.texts) or "true"
+    first, *more = words
+    ((begin,),) = sql.rows("SELECT lower(%s::text)", [first.text])
+    place = ordering.place(query.cursor) if query.cursor else None
+    is_among = place is not None and place.startswith(begin)
+    if place is not None and not is_among and (place < begin) == ordering.descending:
+        return []
+    where = [*theirs, first.at_start, *(_after(ordering, query) if is_among else [])]
+    return _page_nearby(ordering, where, [*filters, *(word.anywhere for word in more)], wanted)
 
 
-def _after(ordering: Ordering, query: LibraryQuery, place: str = "") -> _Conditions:
-    if query.cursor is None:
-        return _Conditions([], [])
-    after, values = ordering.after(query.cursor, place)
-    return _Conditions([after], values)
-
-
-def _filters(query: LibraryQuery) -> _Conditions:
-    indexed = {"category = %s": query.category, "used = %s": None if query.usage is None else query.usage == "used"}
-    others = {
-        "status = %s": query.status,
-        "size >= %s": query.min_size,
-        "size <= %s": query.max_size,
-        "created_at > %s": query.created_after,
-        "created_at < %s": query.created_before,
-    }
-    wanted = {condition: value for condition, value in (indexed | others).items() if value is not None}
-    words = [_patterns(word) for word in (query.q or "").split()]
-    searches = [
-        "(" + " OR ".join(["lower(name) LIKE lower(%s)"] * len(patterns) or ["false"]) + ")" for patterns in words
+def _filters(query: LibraryQuery) -> list[_Condition]:
+    given = [
+        ("category", "category = %s", query.category),
+        # All that is in the trash is unused.
+        ("used", "used = %s", None if query.usage is None or query.trashed else query.usage == "used"),
+        ("status", "status = %s", query.status),
+        ("size", "size >= %s", query.min_size),
+        ("size", "size <= %s", query.max_size),
+        ("created_at", "created_at > %s", query.created_after),
+        ("created_at", "created_at < %s", query.created_before),
     ]
-    texts, values = [*wanted, *searches], [*wanted.values(), *chain.from_iterable(words)]
-    return _Conditions(texts, values, are_indexed=wanted.keys() <= indexed.keys() and not words)
+    return [_Condition(column, text, [value]) for column, text, value in given if value is not None]
 
 
-def _page(ordering: Ordering, conditions: _Conditions, wanted: int) -> Found:
+def _sql(conditions: Sequence[_Condition]) -> str:
+    return " AND ".join(one.sql for one in conditions) or "true"
+
+
+def _values(conditions: Sequence[_Condition]) -> list[Any]:
+    return [*chain.from_iterable(one.values for one in conditions)]
+
+
+def _page(ordering: Ordering, where: Sequence[_Condition], wanted: int) -> Found:
     """Read a page as the planner sees fit."""
     statement = (
-        f"SELECT id, {ordering.expression} FROM media_media WHERE {conditions.sql} "  # noqa: S608 (all of it is ours)
+        f"SELECT id, {ordering.expression} FROM media_media WHERE {_sql(where)} "  # noqa: S608 (all of it is ours)
         f"ORDER BY {ordering.sql} LIMIT %s"
     )
-    return sql.rows_planned_anew(statement, [*conditions.values, wanted])
+    return sql.rows_planned_anew(statement, [*_values(where), wanted])
 
 
-def _page_nearby(ordering: Ordering, where: _Conditions, filters: _Conditions, wanted: int) -> Found | None:
+def _page_nearby(
+    ordering: Ordering, where: Sequence[_Condition], filters: Sequence[_Condition], wanted: int
+) -> Found | None:
     """
     Read a page from the next files in its order; None: too few of them fit.
 
@@ -102,58 +132,83 @@ def _page_nearby(ordering: Ordering, where: _Conditions, filters: _Conditions, w
     of sizes, it would go through half a library in the hope of the next one, so it is not asked.
     """
     near = f"""
-        SELECT id, {ordering.expression} AS place, {filters.sql} AS fits FROM media_media
-        WHERE {where.sql} ORDER BY {ordering.sql} LIMIT %s
+        SELECT id, {ordering.expression} AS place, {_sql(filters)} AS fits,
+            row_number() OVER (ORDER BY {ordering.sql}) AS number
+        FROM media_media WHERE {_sql(where)} ORDER BY {ordering.sql} LIMIT %s
     """  # noqa: S608
     found = sql.rows_planned_anew(
-        f"WITH near AS MATERIALIZED ({near}) "  # noqa: S608
-        f"(SELECT id, place, 0 FROM near WHERE fits ORDER BY {ordering.by_place} LIMIT %s) "
-        "UNION ALL SELECT NULL, NULL, count(*) FROM near",
-        [*filters.values, *where.values, _NEARBY, wanted],
+        f"SELECT id, place, fits, number FROM ({near}) AS near WHERE fits OR number = %s "  # noqa: S608
+        f"ORDER BY {ordering.by_place} LIMIT %s",
+        [*_values(filters), *_values(where), _NEARBY, _NEARBY, wanted],
     )
-    *fitting, (_, _, looked_at) = found
-    is_enough = len(fitting) == wanted or looked_at < _NEARBY
-    return [(id_, place) for id_, place, _ in fitting] if is_enough else None
+    fitting = [(id_, place) for id_, place, fits, _ in found if fits]
+    is_enough = len(fitting) == wanted or not any(number == _NEARBY for *_, number in found)
+    return fitting if is_enough else None
 
 
-_NEARBY = 5_000
+_NEARBY = 8_000
 
 
 @transaction.atomic
-def _page_of_all(ordering: Ordering, conditions: _Conditions, after: _Conditions, wanted: int) -> Found:
+def _page_of_all(
+    ordering: Ordering, conditions: Sequence[_Condition], after: Sequence[_Condition], wanted: int
+) -> Found:
     """
     Find all that fits, by whatever index that is found soonest, and sort it.
 
     What comes after a cursor is chosen from that: among the conditions it misleads the planner once more.
     """
     sql.execute("SET LOCAL enable_seqscan = off", [])
-    fitting = f"SELECT id, {ordering.expression} AS place FROM media_media WHERE {conditions.sql}"  # noqa: S608
+    fitting = f"SELECT id, {ordering.expression} AS place FROM media_media WHERE {_sql(conditions)}"  # noqa: S608
     return sql.rows_planned_anew(
-        f"WITH fitting AS MATERIALIZED ({fitting}) "  # noqa: S608
-        f"SELECT id, place FROM fitting WHERE {after.sql} ORDER BY {ordering.by_place} LIMIT %s",
-        [*conditions.values, *after.values, wanted],
+        f"SELECT id, place FROM ({fitting} OFFSET 0) AS fitting WHERE {_sql(after)} "  # noqa: S608
+        f"ORDER BY {ordering.by_place} LIMIT %s",
+        [*_values(conditions), *_values(after), wanted],
     )
 
 
-def _patterns(word: str) -> list[str]:
+def _merged(ordering: Ordering, one: Found, other: Found, wanted: int) -> Found:
+    places = dict([*one, *other])
+    return sorted(places.items(), key=lambda found: (found[1], found[0]), reverse=ordering.descending)[:wanted]
+
+
+class _Word:
     """
-    List the patterns one of which a name has to match; for signs alone there are none.
+    A word of a search: the conditions that a name contains it.
 
-    The index knows letters and digits by threes, or how words begin.
+    ``anywhere`` is for names that are read anyway. For others there are two indexes: of how names begin, and of the
+    letters by threes of all that follows the first one. So the names that begin with a word, which lie together in
+    the order of names and may be a third of a library, do not get in the way of finding the others.
     """
-    if not any(map(str.isalnum, word)):
-        return []
-    escaped = _escaped(word)
-    if len(word) > 2:
-        return [f"%{escaped}%"]
-    return [f"{escaped}%", *(f"%{_escaped(sign)}{escaped}%" for sign in _BEFORE_WORDS)]
+
+    def __init__(self, word: str) -> None:
+        escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        self.text = word
+        is_there = any(map(str.isalnum, word))
+        # The index knows letters and digits by threes, or how words begin.
+        more = [f"{sign}{escaped}%" for sign in _BEFORE_WORDS] if is_there and len(word) < 3 else []
+        start = [f"{escaped}%"] if is_there else []
+        inside = [f"%{one}" for one in more or start]
+        self.at_start = _like((_NAME, start))
+        self.further_on = _like((f"substring({_LOWER}, 2)", inside), (_NAME, more))
+        self.indexed = _either(self.at_start, self.further_on)
+        self.anywhere = _like((_NAME, inside if not more else [*start, *inside]))
 
 
-_BEFORE_WORDS = " -_.("
+_BEFORE_WORDS = (" ", "-", "\\_", ".", "(")
+_LOWER = "lower(name)"
+_NAME = ORDERS["name"].expression
 
 
-def _escaped(word: str) -> str:
-    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _like(*texts: tuple[str, Sequence[str]]) -> _Condition:
+    """Make the condition that one of the texts matches one of its patterns."""
+    either = [f"{text} LIKE lower(%s)" for text, patterns in texts for _ in patterns]
+    values = [pattern for _, patterns in texts for pattern in patterns]
+    return _Condition("name", f"({' OR '.join(either) or 'false'})", values)
+
+
+def _either(one: _Condition, other: _Condition) -> _Condition:
+    return _Condition(one.column, f"({one.sql} OR {other.sql})", [*one.values, *other.values])
 
 
 def totals(user: User, *, trashed: bool) -> dict[str, dict[str, int]]:
@@ -176,27 +231,44 @@ def current_versions(files: Iterable[Media]) -> dict[UUID, MediaVersion]:
 # Links
 
 
-def links(user: User) -> "QuerySet[MediaLink]":
-    """Return links with their targets; ``readable`` says whether the user may read the course."""
+Links = QuerySet[MediaLink, Any]
+"""
+Links as `show.link` reads them: rows of `_LINK`, and ``readable``, which says whether the user may read the course.
+
+Not as objects: six for each link take longer to be made than to be found.
+"""
+
+_LINK = (
+    *("id", "media_id", "home_id", "role", "position", "created_by", "created_at", "home__title"),
+    *("chapter_id", "chapter__title", "video_id", "video__title", "video__chapter_id", "video__chapter__title"),
+)
+_FILE = tuple(f"media__{name}" for name in ("owner_id", "name", "category", "status", "content_type", "size"))
+
+
+def _links(user: User, *more: str) -> Links:
     mine = Membership.objects.filter(course=OuterRef("home"), user=user)
-    related = ("media", "home", "chapter", "video__chapter")
-    return MediaLink.objects.select_related(*related).annotate(readable=Exists(mine))
+    return MediaLink.objects.annotate(readable=Exists(mine)).values_list(*_LINK, *more, "readable", named=True)
 
 
-def links_of(user: User, media: Media) -> "QuerySet[MediaLink]":
+def links_of(user: User, media: Media) -> Links:
     """Return a file's links, as its owner sees them."""
-    return links(user).filter(media=media)
+    return _links(user).filter(media=media)
 
 
-def links_at(user: User, target_type: str, target_id: UUID, *, within: bool) -> "QuerySet[MediaLink]":
-    """Return a target's links, as a member of its course sees them; ``within``: those of what is in it, too."""
+def links_at(user: User, target_type: str, target_id: UUID, *, within: bool) -> Links:
+    """
+    Return a target's links with their files, as a member of its course sees them.
+
+    ``within``: those of what is in it, too.
+    """
+    links = _links(user, *_FILE)
     if not within or target_type == "video":
-        return links(user).filter(**{target_type: target_id})
+        return links.filter(**{target_type: target_id})
     if target_type == "course":
-        return links(user).filter(home=target_id)
+        return links.filter(home=target_id)
     # Named one by one: an OR over a join would read every link there is.
     videos = list(Video.objects.filter(chapter=target_id).values_list("pk", flat=True))
-    return links(user).filter(Q(chapter=target_id) | Q(video__in=videos))
+    return links.filter(Q(chapter=target_id) | Q(video__in=videos))
 
 
 def blockers(owner_id: UUID, links: Sequence[LinkRow]) -> list[dict[str, Any]]:
@@ -258,8 +330,8 @@ _MOMENTS = 600
 
 
 def history(user: User, query: HistoryQuery, media_id: UUID | None = None) -> "QuerySet[HistoryEntry]":
-    """Return the history of a user's files, or of one of them, gone ones included."""
-    wanted: Mapping[str, Any] = {
+    """Return the history of a user's files, or of one of them, gone ones included; see `history_is_alike_in`."""
+    wanted: dict[str, Any] = {
         "owner_id": user.pk,
         "media_id": media_id or query.media_id,
         "action": query.action,
@@ -271,4 +343,19 @@ def history(user: User, query: HistoryQuery, media_id: UUID | None = None) -> "Q
         "id__gte": ids.first_at(query.after, -_MOMENTS) if query.after else None,
         "id__lt": ids.first_at(query.before, _MOMENTS) if query.before else None,
     }
+    for name in history_is_alike_in(query, media_id):
+        wanted[f"{name}__gte"] = wanted[f"{name}__lte"] = wanted.pop(name)
     return HistoryEntry.objects.filter(**{name: value for name, value in wanted.items() if value is not None})
+
+
+def history_is_alike_in(query: HistoryQuery, media_id: UUID | None = None) -> list[str]:
+    """
+    Name the column to order a history by before its ids: the one that is asked for, if it is only that.
+
+    A library's history in the order of ids, read until the next line fits, looks as good to the planner as an index by
+    action, or by actor, wherever it holds most lines to fit, or does not know which are asked for; and then none may,
+    of a million. Between an order that begins with the column, and a range of it, there is no such choice.
+    """
+    asked = {"action": query.action, "actor_id": query.actor_id}
+    given = [name for name, value in asked.items() if value is not None]
+    return given if len(given) == 1 and (media_id or query.media_id or query.operation) is None else []

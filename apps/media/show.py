@@ -1,11 +1,12 @@
 """How media look in answers."""
 
 from typing import Any
+from uuid import UUID
 
 from apps.core import clock
 from apps.courses.models import Chapter, Course, Video
 from apps.media.library import LinkRow
-from apps.media.models import HistoryEntry, Media, MediaLink, MediaVersion
+from apps.media.models import HistoryEntry, Media, MediaVersion
 from apps.uploads.show import final_data
 
 Json = dict[str, Any]
@@ -13,7 +14,14 @@ Json = dict[str, Any]
 
 def media(row: Media, current: MediaVersion | None) -> Json:
     """Render a file for its owner."""
-    return shared(row) | {
+    return {
+        "id": str(row.pk),
+        "ownerId": str(row.owner_id),
+        "name": row.name,
+        "category": row.category,
+        "status": row.status,
+        "contentType": row.content_type,
+        "size": row.size,
         "currentVersion": row.current_version,
         "file": final_data(current.file) if current else None,
         "linkCount": row.link_count,
@@ -24,19 +32,6 @@ def media(row: Media, current: MediaVersion | None) -> Json:
         "updatedAt": clock.to_rfc3339(row.updated_at),
         "deletedAt": clock.to_rfc3339(row.deleted_at),
         "purgeAt": clock.to_rfc3339(row.purge_at),
-    }
-
-
-def shared(row: Media) -> Json:
-    """Render a file for those whose courses it is linked into."""
-    return {
-        "id": str(row.pk),
-        "ownerId": str(row.owner_id),
-        "name": row.name,
-        "category": row.category,
-        "status": row.status,
-        "contentType": row.content_type,
-        "size": row.size,
     }
 
 
@@ -51,28 +46,46 @@ def version(row: MediaVersion, current: int | None) -> Json:
     }
 
 
-def link(row: MediaLink) -> Json:
-    """Render a link of `selectors.links`."""
-    way = path(row.home, row.video.chapter if row.video else row.chapter, row.video)
-    readable: bool = row.readable  # type: ignore[attr-defined]
+def link(row: Any) -> Json:
+    """Render a link of `selectors.links_of` or `links_at`."""
+    way = _way(row)
     return {
-        "id": str(row.pk),
+        "id": str(row.id),
         "mediaId": str(row.media_id),
         "targetType": way[-1]["type"],
         "targetId": way[-1]["id"],
         "courseId": str(row.home_id),
         "role": row.role,
         "position": row.position,
-        "title": way[-1]["title"] if readable else None,
-        "path": way if readable else None,
+        "title": way[-1]["title"] if row.readable else None,
+        "path": way if row.readable else None,
         "createdBy": str(row.created_by),
         "createdAt": clock.to_rfc3339(row.created_at),
     }
 
 
-def shared_link(row: MediaLink) -> Json:
-    """Render a link with its file, for the members of a course."""
-    return link(row) | {"media": shared(row.media)}
+def _way(row: Any) -> list[Json]:
+    chapter_id, chapter_title = row.chapter_id or row.video__chapter_id, row.chapter__title or row.video__chapter__title
+    way = [_stop("course", row.home_id, row.home__title)]
+    if chapter_id:
+        way.append(_stop("chapter", chapter_id, chapter_title))
+    if row.video_id:
+        way.append(_stop("video", row.video_id, row.video__title))
+    return way
+
+
+def shared_link(row: Any) -> Json:
+    """Render a link of `selectors.links_at` with its file, for the members of a course."""
+    file = {
+        "id": str(row.media_id),
+        "ownerId": str(row.media__owner_id),
+        "name": row.media__name,
+        "category": row.media__category,
+        "status": row.media__status,
+        "contentType": row.media__content_type,
+        "size": row.media__size,
+    }
+    return link(row) | {"media": file}
 
 
 def blocker(link: LinkRow, way: list[Json] | None) -> Json:
@@ -84,7 +97,11 @@ def blocker(link: LinkRow, way: list[Json] | None) -> Json:
 def path(course: Course, chapter: Chapter | None = None, video: Video | None = None) -> list[Json]:
     """Name the stops from a course to a target."""
     stops = (("course", course), ("chapter", chapter), ("video", video))
-    return [{"type": type_, "id": str(stop.pk), "title": stop.title} for type_, stop in stops if stop]
+    return [_stop(type_, stop.pk, stop.title) for type_, stop in stops if stop]
+
+
+def _stop(type_: str, id_: UUID, title: str) -> Json:
+    return {"type": type_, "id": str(id_), "title": title}
 
 
 def history(row: HistoryEntry) -> Json:

@@ -182,7 +182,8 @@ class HistoryView(ApiView):
     def get(self, request: Request) -> JsonResponse:
         """List what was done to one's files and their links, newest first; also to those that are gone for good."""
         query = self.query(schemas.HistoryQuery)
-        return paginate(selectors.history(user_of(request), query), query, show=show.history)
+        alike = selectors.history_is_alike_in(query)
+        return paginate(selectors.history(user_of(request), query), query, show=show.history, alike=alike)
 
 
 class MediaHistoryView(ApiView):

@@ -57,11 +57,12 @@ def _words() -> list[str]:
 
 @contextmanager
 def _bare(database: Database) -> Iterator[None]:
-    """Take away what slows writing in bulk, and give it back. One index has settings that its definition lacks."""
+    """Take away what slows writing in bulk, and give it back."""
     constraints = database.execute(_CONSTRAINTS, [list(_TABLES)]).fetchall()
     for table, name, _ in constraints:
         database.execute(_text(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"'))
     indexes = database.execute(_INDEXES, [list(_TABLES)]).fetchall()
+    statistics = database.execute(_STATISTICS, [list(_TABLES)]).fetchall()
     for name, _ in indexes:
         database.execute(_text(f'DROP INDEX "{name}"'))
     database.execute("SET session_replication_role = replica")
@@ -72,6 +73,8 @@ def _bare(database: Database) -> Iterator[None]:
     database.execute("SET session_replication_role = origin")
     for _, definition in indexes:
         database.execute(_text(str(definition)))
+    for name, column, target in statistics:
+        database.execute(_text(f'ALTER INDEX "{name}" ALTER COLUMN {column} SET STATISTICS {target}'))
     for table, name, definition in constraints:
         # Not to look at millions of rows again of which all is known.
         unchecked = " NOT VALID" if str(definition).startswith("FOREIGN KEY") else ""
@@ -88,8 +91,12 @@ _CONSTRAINTS = """
     ORDER BY contype = 'f', conname
 """
 _INDEXES = """
-    SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY(%s) AND indexname <> 'media_by_name'
+    SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY(%s)
         AND indexname NOT IN (SELECT conname FROM pg_constraint)
+"""
+_STATISTICS = """
+    SELECT indexname, attnum, attstattarget FROM pg_indexes JOIN pg_attribute ON attrelid = indexname::regclass
+    WHERE tablename = ANY(%s) AND attstattarget > 0 AND indexname NOT IN (SELECT conname FROM pg_constraint)
 """
 
 # Ids are of version 7, in the order of their times, with the number of the row at the end: so one row finds another.

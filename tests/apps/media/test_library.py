@@ -1,14 +1,16 @@
 """Lists and searches of a library: filters, orders, pages, totals."""
 
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
 
 from apps.accounts.models import User
-from apps.core import clock
-from apps.media import selectors
+from apps.core import clock, ids
+from apps.media import selectors, store
 from apps.media.models import Media
+from apps.media.schemas import HistoryQuery
 from tests.support.api import ApiClient
 from tests.support.library import a_file
 
@@ -117,7 +119,7 @@ def test_each_order_has_its_index(owner: User, ordering: str, index: str) -> Non
     assert index in plan and "Sort" not in plan
 
 
-@pytest.mark.parametrize("nearby", [1, 7, 5_000])
+@pytest.mark.parametrize("nearby", [1, 7, 8_000])
 @pytest.mark.parametrize("ordering", ORDERINGS)
 def test_pages_of_a_search_are_the_same_however_they_are_found(
     api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, nearby: int
@@ -131,3 +133,73 @@ def test_pages_of_a_search_are_the_same_however_they_are_found(
     found = pages(api, f"ordering={ordering}&q=film&minSize=1", 3)
     assert [id_ for page in found for id_ in page] == wanted and len(wanted) == 24
     assert pages(api, f"ordering={ordering}&q=none", 3) == [[]]
+
+
+@pytest.mark.parametrize("nearby", [1, 3, 8])
+@pytest.mark.parametrize("q", ["film", "film clip", "clip film", "ilm", "-fi", "f", "fi", "100%", "Émile", "film none"])
+@pytest.mark.parametrize("ordering", ["name", "-name", "-size"])
+def test_words_are_found_at_the_beginning_of_names_and_anywhere_else(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, q: str, nearby: int
+) -> None:
+    given = [
+        "Film",
+        "film clip",
+        "FILM 100%a",
+        "clip of a film",
+        "a film",
+        "-film",
+        "(fi)",
+        "zz film film",
+        "Émile",
+        "é",
+    ]
+    for n in range(60):
+        a_file(owner, f"{given[n % 10]}{f' {n}' if n > 20 else ''}", size=n % 7)
+    monkeypatch.setattr(selectors, "_NEARBY", nearby)
+
+    everything = api.get(f"media/?ordering={ordering}&limit=200").data
+    names_in_order = [file["name"] for file in everything]
+    if ordering == "name":
+        assert names_in_order == sorted(names_in_order, key=str.lower)
+    wanted = [file["id"] for file in everything if all(_has(file["name"].lower(), word) for word in q.lower().split())]
+    found = pages(api, f"ordering={ordering}&q={quote(q)}", 4)
+    assert [id_ for page in found for id_ in page] == wanted
+    assert wanted or q == "film none"
+
+
+def _has(name: str, word: str) -> bool:
+    begins = name.startswith(word) or any(f"{sign}{word}" in name for sign in " -_.(")
+    return word in name if len(word) > 2 else begins
+
+
+@pytest.mark.parametrize("asked", ["", "action=media.update", "actorId={actor}", "action=media.update&actorId={actor}"])
+def test_a_history_is_read_in_pages_newest_first_whatever_is_asked_of_it(
+    api: ApiClient, owner: User, asked: str
+) -> None:
+    actors = [str(owner.pk), str(ids.new_id())]
+    lines = [(actors[n % 2], ["media.update", "media.link", "media.update"][n % 3]) for n in range(20)]
+    for actor, action in lines:
+        about = {"owner_id": str(owner.pk), "media_id": str(ids.new_id()), "media_name": "a"}
+        line = store.entry(**about, action=action, actor_id=actor, operation_id="o", details={}, now=clock.now())
+        store.record([line])
+
+    found, cursor = [], ""
+    while cursor is not None:
+        body = api.get(f"media/history/?limit=3&{asked.format(actor=actors[0])}{cursor and f'&cursor={cursor}'}").body
+        found += [(line["actorId"], line["action"]) for line in body["data"]]
+        cursor = body["next"]
+    fitting = [line for line in lines if line[0] == actors[0] or "actorId" not in asked]
+    assert found == [line for line in fitting[::-1] if line[1] == "media.update" or "action=" not in asked]
+
+
+@pytest.mark.parametrize(("column", "index"), [("action", "history_by_action"), ("actor_id", "history_by_actor")])
+def test_the_history_of_one_action_or_actor_is_never_looked_for_line_by_line(
+    owner: User, column: str, index: str
+) -> None:
+    asked = HistoryQuery(action="media.purge") if column == "action" else HistoryQuery(actorId=owner.pk)
+    assert selectors.history_is_alike_in(asked) == [column]
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off")
+        plan = selectors.history(owner, asked).order_by(f"-{column}", "-id")[:51].explain()
+        cursor.execute("RESET enable_seqscan; RESET enable_sort; RESET enable_bitmapscan")
+    assert index in plan and "Sort" not in plan
