@@ -102,7 +102,13 @@ class Media(models.Model):
                 "owner", "status", "created_at", name="unfinished_media", condition=~models.Q(status=Status.COMPLETE)
             ),
             models.Index("purge_at", name="trashed_media", condition=models.Q(deleted_at__isnull=False)),
-            GinIndex(OpClass(Substr(Lower("name"), 2), name="gin_trgm_ops"), name="media_name_trigrams"),
+            # What is added waits in a list that each search reads, and that whoever fills it has to sort in: with the
+            # usual 4 MB, for 0.3 s, while their locks keep others out.
+            GinIndex(
+                OpClass(Substr(Lower("name"), 2), name="gin_trgm_ops"),
+                name="media_name_trigrams",
+                gin_pending_list_limit=1024,
+            ),
         ]
 
     def __str__(self) -> str:

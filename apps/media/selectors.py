@@ -146,7 +146,7 @@ def _page_nearby(
     return fitting if is_enough else None
 
 
-_NEARBY = 8_000
+_NEARBY = 6_000
 
 
 @transaction.atomic

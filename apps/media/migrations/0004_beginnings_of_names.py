@@ -44,6 +44,7 @@ class Migration(migrations.Migration):
                     name="gin_trgm_ops",
                 ),
                 name="media_name_trigrams",
+                gin_pending_list_limit=1024,
             ),
         ),
         migrations.RunSQL(STATISTICS, migrations.RunSQL.noop),
