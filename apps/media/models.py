@@ -102,8 +102,8 @@ class Media(models.Model):
                 "owner", "status", "created_at", name="unfinished_media", condition=~models.Q(status=Status.COMPLETE)
             ),
             models.Index("purge_at", name="trashed_media", condition=models.Q(deleted_at__isnull=False)),
-            # What is added waits in a list that each search reads, and that whoever fills it has to sort in: with the
-            # usual 4 MB, for 0.3 s, while their locks keep others out.
+            # What is added waits in a list that each search reads, and that whoever fills it has to sort in, while his
+            # locks keep others out; with the usual 4 MB someone waited for 0.3 s.
             GinIndex(
                 OpClass(Substr(Lower("name"), 2), name="gin_trgm_ops"),
                 name="media_name_trigrams",
