@@ -33,6 +33,11 @@ class Row(NamedTuple):
     withheld: str
 
 
+def in_order(row: Row) -> tuple[str, int]:
+    """Sort rows as they are posted: what a course hears comes before the end that only a user hears."""
+    return row.topic, row.seq
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A lease on some topics' cursors, and what each has yet to deliver, in order."""
@@ -167,7 +172,7 @@ def _claim(names: Collection[str]) -> Claim:
         delivered[topic] = delivered_seq
         if seq is not None:
             found.append(Row(topic, seq, body, withheld))
-    rows = sorted(found[: contract.MAX_EVENTS], key=lambda row: (row.topic, row.seq))
+    rows = sorted(found[: contract.MAX_EVENTS], key=in_order)
     return Claim(token, delivered, list(_within_bytes(rows)))
 
 

@@ -42,22 +42,41 @@ class Drainer:
         self._changed = threading.Condition()
         self._closed_until = 0.0
         self._failed = False
-        self._idle = True
+        self._idle, self._posting = True, False
 
     def lease(self) -> uuid.UUID | None:
-        """Give a token to lease topics with, for `post`; None: their events are the thread's."""
-        return None if self._failed else uuid.uuid4()
+        """Give a token to lease topics with, for `deliver`; None: their events are the thread's."""
+        return uuid.uuid4() if self._has_nothing_to_do() and not self._failed else None
 
-    def post(self, claim: delivery.Claim) -> None:
-        """Post what is claimed, by the calling thread, which must be in no transaction; never raises."""
-        reached: dict[str, int] = {}
-        try:
-            reached = delivery.post(claim, self._bridge())
-        except Exception as error:
-            self._note(error)
+    def deliver(self, claim: delivery.Claim, others: Collection[str]) -> None:
+        """
+        Post what is claimed, by the calling thread, which must be in no transaction; never raises.
+
+        If there are ``others`` that are not claimed, or something committed before is not posted yet, it is left to the
+        thread, which takes all that waits together: an operation's end shall not overtake what led to it.
+        """
         with self._changed:
+            if not claim.rows or others or not self._has_nothing_to_do():
+                self._waiting.update(others)
+                self._posted.append((claim, {}))
+                self._changed.notify_all()
+                return
+            self._posting = True
+        reached = self._post(claim)
+        with self._changed:
+            self._posting = False
             self._posted.append((claim, reached))
             self._changed.notify_all()
+
+    def _post(self, claim: delivery.Claim) -> dict[str, int]:
+        try:
+            return delivery.post(claim, self._bridge())
+        except Exception as error:
+            self._note(error)
+            return {}
+
+    def _has_nothing_to_do(self) -> bool:
+        return self._idle and not (self._posting or self._waiting or self._posted)
 
     def wake(self, topics: Collection[str]) -> None:
         """Have topics delivered soon, by the drainer's own thread."""
@@ -68,7 +87,7 @@ class Drainer:
     def finish(self) -> None:
         """Wait until nothing is left to do, but not for long. A lease that is left behind holds up its topic."""
         with self._changed:
-            self._changed.wait_for(lambda: self._idle and not self._waiting and not self._posted, _LAST_SECONDS)
+            self._changed.wait_for(self._has_nothing_to_do, _LAST_SECONDS)
 
     def run(self) -> None:
         """Deliver for ever."""
@@ -76,7 +95,7 @@ class Drainer:
             with self._changed:
                 self._idle = True
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._waiting or self._posted)
+                self._changed.wait_for(lambda: (self._waiting or self._posted) and not self._posting)
                 self._idle = False
                 topics = {self._waiting.pop() for _ in range(min(len(self._waiting), _TOPICS_AT_ONCE))}
                 posted, self._posted = self._posted, []
@@ -145,10 +164,10 @@ def lease() -> uuid.UUID | None:
 
 def deliver(claim: delivery.Claim, others: Collection[str]) -> None:
     """Post what was claimed while it was committed, and have the other topics delivered by this process' drainer."""
-    if claim.rows:
-        _of_this_process().post(claim)
-    if others:
-        wake(others)
+    if _instead:
+        _instead(others)
+    else:
+        _of_this_process().deliver(claim, others)
 
 
 def wake(topics: Collection[str]) -> None:

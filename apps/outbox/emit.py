@@ -9,7 +9,7 @@ from django.db import transaction
 
 from apps.core import clock, sql
 from apps.outbox import drainer
-from apps.outbox.delivery import LEASE_SECONDS, Claim, Row
+from apps.outbox.delivery import LEASE_SECONDS, Claim, Row, in_order
 from apps.outbox.models import CONTROL
 from broadcast.contracts import events
 
@@ -62,6 +62,7 @@ def emit(drafts: Sequence[Draft], *, now: datetime, also: Also | None = None) ->
         if is_leased:
             claim.delivered.setdefault(topic, seq - 1)
             claim.rows.append(Row(topic, seq, before if after is None else f"{before}{seq}{after}", ""))
+    claim.rows.sort(key=in_order)
     left = {draft.topic for draft in drafts} - claim.delivered.keys()
     transaction.on_commit(lambda: drainer.deliver(claim, left))
     return [seq for seq, _ in placed]

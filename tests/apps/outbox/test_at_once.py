@@ -32,7 +32,7 @@ from tests.apps.outbox.writing import (
 )
 from tests.support.bridge import MemoryBridge
 from tests.support.clock import Clock
-from tests.support.threads import together, until
+from tests.support.threads import Running, together, until
 
 
 class _Bridge(MemoryBridge):
@@ -75,6 +75,7 @@ def drainer(bridge: _Bridge, clock_: Clock, monkeypatch: pytest.MonkeyPatch) -> 
 
 def _until_settled(*names: str, seq: int) -> None:
     until(lambda: all(delivered(name) == seq and not leased(name) for name in names), f"{names} delivered to {seq}")
+    module._of_this_process().finish()
 
 
 @pytest.mark.usefixtures("drainer")
@@ -95,6 +96,7 @@ def test_what_is_committed_together_is_posted_together_and_as_it_is_kept(bridge:
     _until_settled(COURSE, seq=1)
 
     assert [len(post) for post in bridge.posts] == [3, 1]
+    assert [event["topic"] for event in bridge.posts[0]] == [COURSE, OTHER, OTHER]
     kept = [json.loads(event.body) for event in OutboxEvent.objects.filter(topic=OTHER).order_by("seq")]
     assert bridge.taken[OTHER] == [{"topic": OTHER, **event} for event in kept]
     assert [message["topic"] for message in bridge.controls] == [COURSE]
@@ -122,8 +124,26 @@ def test_what_has_to_wait_for_earlier_events_goes_after_them(bridge: _Bridge) ->
     _until_settled(OTHER, seq=1)
 
     assert bridge.seqs(COURSE) == [1, 2]
-    assert [[event["topic"] for event in post] for post in bridge.posts] == [[OTHER], [COURSE, COURSE]]
-    assert bridge.by_us() == [True, False]
+    assert [[event["topic"] for event in post] for post in bridge.posts] == [[COURSE, COURSE, OTHER]]
+    assert bridge.by_us() == [False]
+
+
+@pytest.mark.usefixtures("drainer")
+def test_what_is_committed_later_does_not_overtake(bridge: _Bridge) -> None:
+    write(OTHER)
+    _until_settled(OTHER, seq=1)
+    with bridge.held() as posting:
+        first = Running(lambda: write(COURSE))
+        assert posting.wait(10)
+        write(OTHER)
+        write(THIRD, COURSE)
+        assert bridge.seqs(OTHER) == [1]
+    first.result()
+    _until_settled(COURSE, seq=2)
+    _until_settled(OTHER, seq=2)
+    _until_settled(THIRD, seq=1)
+
+    assert [[event["topic"] for event in post] for post in bridge.posts] == [[OTHER], [COURSE], [COURSE, OTHER, THIRD]]
 
 
 def test_a_topic_that_someone_else_delivers_is_left_to_them(drainer: Drainer, bridge: _Bridge) -> None:
@@ -163,8 +183,10 @@ def test_while_the_bridge_is_away_nobody_waits_for_it_twice(bridge: _Bridge, clo
     bridge.away = True
     write(COURSE)
     until(lambda: not leased(COURSE), "the lease given back")
+    module._of_this_process().finish()
     write(COURSE)
     write(OTHER)
+    module._of_this_process().finish()
     assert bridge.by_us() == [True, True]
     assert delivered(COURSE) == 1
 
@@ -205,7 +227,7 @@ def test_what_is_refused_for_good_is_withheld_and_what_follows_goes_on(bridge: _
 
 def test_whoever_dies_before_posting_delays_the_topic_by_a_lease(drainer: Drainer, bridge: _Bridge) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drainer, "post", lambda _: None)
+        patch.setattr(drainer, "deliver", lambda *_: None)
         write(COURSE)
     assert leased(COURSE)
     assert delivery.deliver({COURSE}, bridge) == set()
