@@ -115,7 +115,9 @@ class Node:
     def open(self, topic: str) -> None:
         """Begin to hear a topic's group."""
         self._wanted.add(topic)
-        self._opening[topic] = asyncio.get_running_loop().create_future()
+        if topic not in self._opening or topic not in self._changed:
+            # Otherwise the next round is still to come, and tells those who wait already.
+            self._opening[topic] = asyncio.get_running_loop().create_future()
         self._note(topic)
 
     def close(self, topic: str) -> None:

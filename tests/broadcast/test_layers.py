@@ -115,6 +115,29 @@ async def test_what_is_wanted_last_counts(start):
     assert len(network.members(TOPIC.replace(":", "."))) == 1
 
 
+async def test_whoever_waits_for_a_topic_is_told_though_it_was_closed_and_opened_again(start):
+    network = Network()
+    layer, may_join = network.layer(), asyncio.Event()
+    station = await start(lambda: layer)
+    join_at_once = layer.group_add
+
+    async def join_later(group: str, channel: str) -> None:
+        await may_join.wait()
+        await join_at_once(group, channel)
+
+    layer.group_add = join_later
+    station.node.open(OTHER)
+    await asyncio.sleep(0.01)
+    station.node.open(TOPIC)
+    waiting = asyncio.create_task(station.node.opened(TOPIC))
+    await asyncio.sleep(0)
+    station.node.close(TOPIC)
+    station.node.open(TOPIC)
+    may_join.set()
+    await asyncio.wait_for(asyncio.gather(waiting, station.node.opened(TOPIC)), 5)
+    assert len(network.members(TOPIC.replace(":", "."))) == 1
+
+
 async def test_beacons_measure_how_long_a_message_takes(start):
     station = await start(Network().layer)
     await station.wait_until(lambda: len(station.lags) >= 3)
