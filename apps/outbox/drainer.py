@@ -149,7 +149,7 @@ def _connect() -> None:
         sql.execute("SET synchronous_commit TO off", [])
 
 
-Waker = Callable[[Collection[str]], object]
+Waker = Callable[[Collection[str]], None]
 
 _drainer: Drainer | None = None
 _owner = 0

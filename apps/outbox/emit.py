@@ -16,7 +16,9 @@ from broadcast.contracts import events
 _NO_LONGER_SEQ = 2**63 - 1
 """Stands for a seq that is not known yet; no seq has more digits."""
 _POSTED_AT_ONCE = 50
-"""So few events are posted by whoever commits them; more of them are the drainer's."""
+"""
+So few events are posted by whoever commits them, and fit into one POST however large; more are the drainer's.
+"""
 
 
 @dataclass(frozen=True, slots=True)
