@@ -14,14 +14,7 @@ Json = dict[str, Any]
 
 def media(row: Media, current: MediaVersion | None) -> Json:
     """Render a file for its owner."""
-    return {
-        "id": str(row.pk),
-        "ownerId": str(row.owner_id),
-        "name": row.name,
-        "category": row.category,
-        "status": row.status,
-        "contentType": row.content_type,
-        "size": row.size,
+    return _file(row.pk, row.owner_id, row.name, row.category, row.status, row.content_type, row.size) | {
         "currentVersion": row.current_version,
         "file": final_data(current.file) if current else None,
         "linkCount": row.link_count,
@@ -64,6 +57,18 @@ def link(row: Any) -> Json:
     }
 
 
+def _file(id_: UUID, owner_id: UUID, name: str, category: str, status: str, content_type: str, size: int) -> Json:
+    return {
+        "id": str(id_),
+        "ownerId": str(owner_id),
+        "name": name,
+        "category": category,
+        "status": status,
+        "contentType": content_type,
+        "size": size,
+    }
+
+
 def _way(row: Any) -> list[Json]:
     chapter_id, chapter_title = row.chapter_id or row.video__chapter_id, row.chapter__title or row.video__chapter__title
     way = [_stop("course", row.home_id, row.home__title)]
@@ -76,15 +81,10 @@ def _way(row: Any) -> list[Json]:
 
 def shared_link(row: Any) -> Json:
     """Render a link of `selectors.links_at` with its file, for the members of a course."""
-    file = {
-        "id": str(row.media_id),
-        "ownerId": str(row.media__owner_id),
-        "name": row.media__name,
-        "category": row.media__category,
-        "status": row.media__status,
-        "contentType": row.media__content_type,
-        "size": row.media__size,
-    }
+    file = _file(
+        *(row.media_id, row.media__owner_id, row.media__name, row.media__category, row.media__status),
+        *(row.media__content_type, row.media__size),
+    )
     return link(row) | {"media": file}
 
 
