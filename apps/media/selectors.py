@@ -129,8 +129,25 @@ def _page_nearby(
     Read a page from the next files in its order; None: too few of them fit.
 
     The planner takes filters, orders and letters for independent. Where they are not, as with small files in the order
-    of sizes, it would go through half a library in the hope of the next one, so it is not asked.
+    of sizes, it would go through half a library in the hope of the next one, so it is not asked. When hardly any of the
+    first ones fit, that is all: what fits is rare then, and soon found by an index.
     """
+    found, is_all = _fitting(ordering, where, filters, wanted, _AT_FIRST)
+    if len(found) < wanted and not is_all:
+        if 2 * len(found) * _NEARBY < wanted * _AT_FIRST:
+            return None
+        found, is_all = _fitting(ordering, where, filters, wanted, _NEARBY)
+    return found if len(found) == wanted or is_all else None
+
+
+_NEARBY = 6_000
+_AT_FIRST = 1_500
+
+
+def _fitting(
+    ordering: Ordering, where: Sequence[_Condition], filters: Sequence[_Condition], wanted: int, among: int
+) -> tuple[Found, bool]:
+    """Read which of so many next files fit, ``wanted`` at most; and whether there are no more files than those."""
     near = f"""
         SELECT id, {ordering.expression} AS place, {_sql(filters)} AS fits,
             row_number() OVER (ORDER BY {ordering.sql}) AS number
@@ -139,14 +156,10 @@ def _page_nearby(
     found = sql.rows_planned_anew(
         f"SELECT id, place, fits, number FROM ({near}) AS near WHERE fits OR number = %s "  # noqa: S608
         f"ORDER BY {ordering.by_place} LIMIT %s",
-        [*_values(filters), *_values(where), _NEARBY, _NEARBY, wanted],
+        [*_values(filters), *_values(where), among, among, wanted],
     )
     fitting = [(id_, place) for id_, place, fits, _ in found if fits]
-    is_enough = len(fitting) == wanted or not any(number == _NEARBY for *_, number in found)
-    return fitting if is_enough else None
-
-
-_NEARBY = 6_000
+    return fitting, not any(number == among for *_, number in found)
 
 
 @transaction.atomic

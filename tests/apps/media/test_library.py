@@ -119,13 +119,14 @@ def test_each_order_has_its_index(owner: User, ordering: str, index: str) -> Non
     assert index in plan and "Sort" not in plan
 
 
-@pytest.mark.parametrize("nearby", [1, 7, 6_000])
+@pytest.mark.parametrize(("first", "nearby"), [(1, 1), (3, 7), (1_500, 6_000)])
 @pytest.mark.parametrize("ordering", ORDERINGS)
 def test_pages_of_a_search_are_the_same_however_they_are_found(
-    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, nearby: int
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, first: int, nearby: int
 ) -> None:
     for n in range(40):
         a_file(owner, f"{'aBc'[n % 3]} {'film' if n % 4 else 'clip'}", size=n % 5)
+    monkeypatch.setattr(selectors, "_AT_FIRST", first)
     monkeypatch.setattr(selectors, "_NEARBY", nearby)
 
     everything = api.get(f"media/?ordering={ordering}&limit=200").data
@@ -135,11 +136,11 @@ def test_pages_of_a_search_are_the_same_however_they_are_found(
     assert pages(api, f"ordering={ordering}&q=none", 3) == [[]]
 
 
-@pytest.mark.parametrize("nearby", [1, 3, 8])
+@pytest.mark.parametrize(("first", "nearby"), [(1, 1), (1, 3), (5, 8)])
 @pytest.mark.parametrize("q", ["film", "film clip", "clip film", "ilm", "-fi", "f", "fi", "100%", "Émile", "film none"])
 @pytest.mark.parametrize("ordering", ["name", "-name", "-size"])
 def test_words_are_found_at_the_beginning_of_names_and_anywhere_else(
-    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, q: str, nearby: int
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, q: str, first: int, nearby: int
 ) -> None:
     given = [
         "Film",
@@ -155,6 +156,7 @@ def test_words_are_found_at_the_beginning_of_names_and_anywhere_else(
     ]
     for n in range(60):
         a_file(owner, f"{given[n % 10]}{f' {n}' if n > 20 else ''}", size=n % 7)
+    monkeypatch.setattr(selectors, "_AT_FIRST", first)
     monkeypatch.setattr(selectors, "_NEARBY", nearby)
 
     everything = api.get(f"media/?ordering={ordering}&limit=200").data
