@@ -92,7 +92,7 @@ def courses_heard_by(user: User, ids: Collection[UUID]) -> set[UUID]:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT course_id FROM courses_membership WHERE user_id = %s AND course_id = ANY(%s) FOR KEY SHARE",
+            "SELECT course_id FROM courses_membership WHERE user_id = %s AND course_id = ANY(%b) FOR KEY SHARE",
             [user.pk, list(ids)],
         )
         return {row[0] for row in cursor.fetchall()}

@@ -249,51 +249,51 @@ _LOAD_COURSE = """
     SELECT
         ARRAY(
             SELECT ARRAY[user_id::text, role] FROM courses_membership
-            WHERE course_id = course.id AND (%s::uuid[] IS NULL OR user_id = ANY(%s::uuid[]))
+            WHERE course_id = course.id AND (%b::uuid[] IS NULL OR user_id = ANY(%b::uuid[]))
         ),
         owner_id, title, description, price, currency, version, created_at, updated_at, deleted_at
     FROM courses_course course WHERE id = %s FOR NO KEY UPDATE
 """
 _LOAD_CHAPTERS = """
-    SELECT id, title, version, created_at, updated_at FROM courses_chapter WHERE course_id = %s AND id = ANY(%s)
+    SELECT id, title, version, created_at, updated_at FROM courses_chapter WHERE course_id = %s AND id = ANY(%b)
 """
 _LOAD_VIDEOS = """
     SELECT id, chapter_id, title, filename, status, version, created_at, updated_at
-    FROM courses_video WHERE course_id = %s AND id = ANY(%s)
+    FROM courses_video WHERE course_id = %s AND id = ANY(%b)
 """
 _LOAD_CHAPTER_ORDER = "SELECT id FROM courses_chapter WHERE course_id = %s ORDER BY position"
 _LOAD_VIDEO_ORDERS = """
-    SELECT chapter_id, id FROM courses_video WHERE course_id = %s AND chapter_id = ANY(%s)
+    SELECT chapter_id, id FROM courses_video WHERE course_id = %s AND chapter_id = ANY(%b)
     ORDER BY chapter_id, position
 """
 _INSERT_CHAPTERS = """
     INSERT INTO courses_chapter (course_id, id, title, position, version, created_at, updated_at)
     SELECT %s, id, title, position, version, at, at
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::timestamptz[])
+    FROM unnest(%b::uuid[], %b::text[], %b::int[], %b::int[], %b::timestamptz[])
         AS row(id, title, position, version, at)
 """
 _UPDATE_CHAPTERS = """
     UPDATE courses_chapter chapter SET title = row.title, version = row.version, updated_at = row.at
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::timestamptz[]) AS row(id, title, version, at)
+    FROM unnest(%b::uuid[], %b::text[], %b::int[], %b::timestamptz[]) AS row(id, title, version, at)
     WHERE chapter.id = row.id
 """
 _INSERT_VIDEOS = """
     INSERT INTO courses_video
         (course_id, id, chapter_id, title, filename, position, status, version, created_at, updated_at)
     SELECT %s, id, chapter_id, title, filename, position, status, version, at, at
-    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::int[], %s::timestamptz[])
+    FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::int[], %b::text[], %b::int[], %b::timestamptz[])
         AS row(id, chapter_id, title, filename, position, status, version, at)
 """
 _UPDATE_VIDEOS = """
     UPDATE courses_video video
     SET chapter_id = row.chapter_id, title = row.title, filename = row.filename, status = row.status,
         version = row.version, updated_at = row.at
-    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::int[], %s::timestamptz[])
+    FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::int[], %b::timestamptz[])
         AS row(id, chapter_id, title, filename, status, version, at)
     WHERE video.id = row.id
 """
-_DELETE_VIDEOS = "DELETE FROM courses_video WHERE id = ANY(%s) OR chapter_id = ANY(%s) RETURNING id, file_id"
+_DELETE_VIDEOS = "DELETE FROM courses_video WHERE id = ANY(%b) OR chapter_id = ANY(%b) RETURNING id, file_id"
 _UPDATE_POSITIONS = """
     UPDATE {table} item SET position = row.position
-    FROM unnest(%s::uuid[], %s::int[]) AS row(id, position) WHERE item.id = row.id
+    FROM unnest(%b::uuid[], %b::int[]) AS row(id, position) WHERE item.id = row.id
 """

@@ -162,5 +162,5 @@ def tell_progress(under_way: Sequence[UnderWay], outcomes: Sequence[Outcome]) ->
 
 _BULK = """
     SELECT id, key, kind, user_id, expected, succeeded, failed FROM operations_operation
-    WHERE kind = ANY(%s) AND id = ANY(%s)
+    WHERE kind = ANY(%b) AND id = ANY(%b)
 """

@@ -58,4 +58,4 @@ def of_many(user: User, wanted: Sequence[UUID], *, force: bool) -> Json:
     }
 
 
-_OF_MANY = "SELECT id, trashed, link_count, size FROM media_media WHERE owner_id = %s AND id = ANY(%s) ORDER BY id"
+_OF_MANY = "SELECT id, trashed, link_count, size FROM media_media WHERE owner_id = %s AND id = ANY(%b) ORDER BY id"

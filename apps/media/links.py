@@ -63,7 +63,7 @@ def last_positions(targets: Iterable[Target]) -> dict[Target, int]:
 def delete(links: Sequence[LinkRow]) -> None:
     """Remove links; their files count it."""
     if links:
-        sql.execute("DELETE FROM media_medialink WHERE id = ANY(%s)", [[UUID(link.id) for link in links]])
+        sql.execute("DELETE FROM media_medialink WHERE id = ANY(%b)", [[UUID(link.id) for link in links]])
 
 
 def insert(links: Sequence[LinkRow]) -> None:
@@ -143,64 +143,64 @@ _LINK = """
         coalesce(video_id, chapter_id, course_id), role, position, created_by, created_at
     FROM media_medialink
 """
-_OF_FILES = _LINK + "WHERE media_id = ANY(%s) AND (%s::text[] IS NULL OR role = ANY(%s::text[])) ORDER BY id"
+_OF_FILES = _LINK + "WHERE media_id = ANY(%b) AND (%b::text[] IS NULL OR role = ANY(%b::text[])) ORDER BY id"
 _FIRST_OF_FILE = _LINK + "WHERE media_id = %s ORDER BY id LIMIT %s"
-_BY_ID = _LINK + "WHERE id = ANY(%s)"
+_BY_ID = _LINK + "WHERE id = ANY(%b)"
 _IN_THE_WAY = (
     _LINK
     + """
-    WHERE (course_id = ANY(%s::uuid[]) OR chapter_id = ANY(%s::uuid[]) OR video_id = ANY(%s::uuid[]))
-        AND (media_id = ANY(%s) OR role = ANY(%s))
+    WHERE (course_id = ANY(%b::uuid[]) OR chapter_id = ANY(%b::uuid[]) OR video_id = ANY(%b::uuid[]))
+        AND (media_id = ANY(%b) OR role = ANY(%b))
 """
 )
 _WITHIN = (
     _LINK  # noqa: S608 (no values in it)
     + """
-    WHERE home_id = ANY(%s::uuid[]) OR chapter_id = ANY(%s::uuid[]) OR video_id = ANY(%s::uuid[])
-        OR video_id IN (SELECT id FROM courses_video WHERE chapter_id = ANY(%s::uuid[]))
+    WHERE home_id = ANY(%b::uuid[]) OR chapter_id = ANY(%b::uuid[]) OR video_id = ANY(%b::uuid[])
+        OR video_id IN (SELECT id FROM courses_video WHERE chapter_id = ANY(%b::uuid[]))
 """
 )
 _HOMES = """
-    SELECT 'course', id, id FROM courses_course WHERE id = ANY(%s)
-    UNION ALL SELECT 'chapter', id, course_id FROM courses_chapter WHERE id = ANY(%s)
-    UNION ALL SELECT 'video', id, course_id FROM courses_video WHERE id = ANY(%s)
+    SELECT 'course', id, id FROM courses_course WHERE id = ANY(%b)
+    UNION ALL SELECT 'chapter', id, course_id FROM courses_chapter WHERE id = ANY(%b)
+    UNION ALL SELECT 'video', id, course_id FROM courses_video WHERE id = ANY(%b)
 """
 _LAST = """
     SELECT 'course', target, (SELECT max(position) FROM media_medialink WHERE course_id = target)
-    FROM unnest(%s::uuid[]) AS target
+    FROM unnest(%b::uuid[]) AS target
     UNION ALL
     SELECT 'chapter', target, (SELECT max(position) FROM media_medialink WHERE chapter_id = target)
-    FROM unnest(%s::uuid[]) AS target
+    FROM unnest(%b::uuid[]) AS target
     UNION ALL
     SELECT 'video', target, (SELECT max(position) FROM media_medialink WHERE video_id = target)
-    FROM unnest(%s::uuid[]) AS target
+    FROM unnest(%b::uuid[]) AS target
 """
 _INSERT = """
     INSERT INTO media_medialink
         (id, media_id, home_id, course_id, chapter_id, video_id, role, position, created_by, created_at)
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::int[],
-        %s::uuid[], %s::timestamptz[])
+    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::int[],
+        %b::uuid[], %b::timestamptz[])
 """
 _REMOVED = """
     SELECT link.id, link.media_id, link.home_id, link.target_type, link.target_id, link.role, link.position,
         link.created_by, link.created_at
     FROM media_removedlink link JOIN media_deletion deletion ON deletion.id = link.deletion_id
 """
-_REMOVED_WITH_FILES = _REMOVED + "WHERE deletion.media_id = ANY(%s)"
+_REMOVED_WITH_FILES = _REMOVED + "WHERE deletion.media_id = ANY(%b)"
 _REMOVED_WITH_COURSE = _REMOVED + "WHERE deletion.course_id = %s"
 _KEEP = """
     INSERT INTO media_removedlink
         (deletion_id, id, media_id, home_id, target_type, target_id, role, position, created_by, created_at)
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::int[],
-        %s::uuid[], %s::timestamptz[])
+    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::text[], %b::int[],
+        %b::uuid[], %b::timestamptz[])
 """
 _HAND_TO_COURSES = """
     UPDATE media_removedlink link SET deletion_id = deletion.id
-    FROM media_deletion deletion WHERE deletion.course_id = link.home_id AND link.id = ANY(%s)
+    FROM media_deletion deletion WHERE deletion.course_id = link.home_id AND link.id = ANY(%b)
 """
 _BEGIN_COURSE_DELETIONS = """
     INSERT INTO media_deletion (created_at, id, course_id)
-    SELECT %s, id, course_id FROM unnest(%s::uuid[], %s::uuid[]) AS row(id, course_id) ON CONFLICT DO NOTHING
+    SELECT %s, id, course_id FROM unnest(%b::uuid[], %b::uuid[]) AS row(id, course_id) ON CONFLICT DO NOTHING
 """
 _HAND_TO_FILES = """
     UPDATE media_removedlink link SET deletion_id = of_file.id

@@ -57,7 +57,7 @@ def tell(videos: Mapping[UUID, str], now: datetime) -> list[tuple[UUID, Draft]]:
     """
     if not videos:
         return []
-    sql.execute("UPDATE courses_video SET updated_at = %s WHERE id = ANY(%s)", [now, sorted(videos)])
+    sql.execute("UPDATE courses_video SET updated_at = %s WHERE id = ANY(%b)", [now, sorted(videos)])
     rows = Video.objects.filter(pk__in=videos).select_related("file").order_by("id")
     taken = sources.of_videos(list(videos))
     return [(row.pk, _draft(row, taken.get(row.pk), videos[row.pk])) for row in rows]

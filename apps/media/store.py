@@ -113,7 +113,7 @@ def lock(files: set[str]) -> None:
 
     def take(homes: set[str]) -> None:
         _lock_courses(homes, set())
-        sql.rows("SELECT id FROM media_media WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [_ids(files)])
+        sql.rows("SELECT id FROM media_media WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE", [_ids(files)])
 
     _lock_until_settled(_fed_homes(files), take, lambda: _fed_homes(files))
 
@@ -243,26 +243,26 @@ def _ids(texts: Iterable[str]) -> list[UUID]:
 _LOCK_COURSES = """
     SELECT id, deleted_at, ARRAY(
         SELECT ARRAY[user_id::text, role] FROM courses_membership
-        WHERE course_id = course.id AND user_id = ANY(%s::uuid[])
+        WHERE course_id = course.id AND user_id = ANY(%b::uuid[])
     )
-    FROM courses_course course WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+    FROM courses_course course WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE
 """
 _LOCK_FILES = """
     SELECT id, name, category, status, content_type, size, current_version, link_count, version, updated_at,
         deleted_at, purge_at
-    FROM media_media WHERE owner_id = %s AND id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+    FROM media_media WHERE owner_id = %s AND id = ANY(%b) ORDER BY id FOR NO KEY UPDATE
 """
-_UPLOADING = "SELECT id FROM courses_video WHERE id = ANY(%s) AND status = 'uploading'"
+_UPLOADING = "SELECT id FROM courses_video WHERE id = ANY(%b) AND status = 'uploading'"
 _LOAD_VERSIONS = """
     SELECT version.media_id, version.number, file.category, file.content_type, file.size
     FROM media_mediaversion version JOIN uploads_storedfile file ON file.id = version.file_id
-    WHERE version.media_id = ANY(%s)
+    WHERE version.media_id = ANY(%b)
 """
 _INSERT_FILES = """
     INSERT INTO media_media (owner_id, id, name, category, status, content_type, size, link_count, version,
         created_at, updated_at)
     SELECT %s, id, name, category, status, '', 0, 0, 1, at, at
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[])
         AS row(id, name, category, status, at)
 """
 _UPDATE_FILES = """
@@ -270,20 +270,20 @@ _UPDATE_FILES = """
     SET name = row.name, category = row.category, status = row.status, content_type = row.content_type,
         size = row.size, current_version = row.number, version = row.version, updated_at = row.updated_at,
         deleted_at = row.deleted_at, purge_at = row.purge_at
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::int[], %s::int[],
-        %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])
+    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::int[],
+        %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
         AS row(id, name, category, status, content_type, size, number, version, updated_at, deleted_at, purge_at)
     WHERE media.id = row.id
 """
 _INSERT_DELETIONS = """
     INSERT INTO media_deletion (id, media_id, created_at)
-    SELECT id, media_id, at FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) AS row(id, media_id, at)
+    SELECT id, media_id, at FROM unnest(%b::uuid[], %b::uuid[], %b::timestamptz[]) AS row(id, media_id, at)
 """
 _RECORD = """
     INSERT INTO media_historyentry
         (id, owner_id, media_id, media_name, action, actor_id, operation_id, details, created_at)
     SELECT id, owner_id, media_id, media_name, action, actor_id, operation_id, details::jsonb, at
-    FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[],
-        %s::timestamptz[])
+    FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::uuid[], %b::text[], %b::text[],
+        %b::timestamptz[])
         AS row(id, owner_id, media_id, media_name, action, actor_id, operation_id, details, at)
 """

@@ -65,7 +65,7 @@ def _lock_files(concerned: Iterable[LinkRow]) -> dict[str, _File]:
 def _doers(what: Going, found: Sequence[LinkRow]) -> dict[str, Step]:
     """Find which step takes which link away: that of its target, of its target's chapter, or of the course."""
     videos = [UUID(link.target.id) for link in found if link.target.type == "video"]
-    chapters = dict(sql.rows("SELECT id, chapter_id FROM courses_video WHERE id = ANY(%s)", [videos])) if videos else {}
+    chapters = dict(sql.rows("SELECT id, chapter_id FROM courses_video WHERE id = ANY(%b)", [videos])) if videos else {}
     doers = {}
     for link in found:
         id_ = UUID(link.target.id)
@@ -113,4 +113,4 @@ def _draft(type_: str, step: Step, link: LinkRow, files: dict[str, _File]) -> Dr
     return Draft(type_, topics.user(file.owner_id), step.operation.key, data)
 
 
-_LOCK = "SELECT id, owner_id, name, category FROM media_media WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+_LOCK = "SELECT id, owner_id, name, category FROM media_media WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE"

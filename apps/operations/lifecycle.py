@@ -203,17 +203,17 @@ _WRITE_STEPS = """
         UPDATE operations_step step
         SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb,
             finished_at = CASE WHEN ended.status <> 'running' THEN %s END
-        FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS ended(id, status, data, error)
+        FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[]) AS ended(id, status, data, error)
         WHERE step.id = ended.id
     )
-    SELECT * FROM operations_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+    SELECT * FROM operations_operation WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE
 """
 _WRITE_OPERATIONS = """
     UPDATE operations_operation operation
     SET status = now.status, succeeded = now.succeeded, failed = now.failed, topic = now.topic, seq = event.seq,
         error = now.error::jsonb, finished_at = now.finished_at, last_request_at = now.last_request_at
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::int[], %s::text[], %s::timestamptz[],
-        %s::timestamptz[]) AS now(id, status, succeeded, failed, topic, last, error, finished_at, last_request_at)
+    FROM unnest(%b::uuid[], %b::text[], %b::int[], %b::int[], %b::text[], %b::int[], %b::text[], %b::timestamptz[],
+        %b::timestamptz[]) AS now(id, status, succeeded, failed, topic, last, error, finished_at, last_request_at)
         LEFT JOIN event ON event.place = now.last
     WHERE operation.id = now.id
 """

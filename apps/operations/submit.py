@@ -252,14 +252,14 @@ _CONTENTS = """
             atomic_group, status, created_at)
         SELECT request.operation_id, step.key, action, lane, topic, payload::jsonb, subject::jsonb, creates, temp_id,
             CASE WHEN %s THEN request.id END, 'pending', %s
-        FROM request, unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::uuid[],
-            %s::text[]) WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, place)
+        FROM request, unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::uuid[],
+            %b::text[]) WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, place)
         ORDER BY place
     )
 """
 _BEGIN = f"""
     WITH lanes AS MATERIALIZED (
-        SELECT count(pg_advisory_xact_lock(hashtextextended(name, 2))) FROM unnest(%s::text[]) AS lane(name)
+        SELECT count(pg_advisory_xact_lock(hashtextextended(name, 2))) FROM unnest(%b::text[]) AS lane(name)
     ), operation AS (
         INSERT INTO operations_operation (id, user_id, key, kind, status, is_batch, expected, registered, succeeded,
             failed, topic, created_at, last_request_at)

@@ -208,7 +208,7 @@ _CLAIM = """
         SET lease_token = %s, lease_expires_at = now() + %s * interval '1 second'
         WHERE topic IN (
             SELECT topic FROM outbox_deliverycursor
-            WHERE topic = ANY(%s) AND (lease_expires_at IS NULL OR lease_expires_at < now())
+            WHERE topic = ANY(%b) AND (lease_expires_at IS NULL OR lease_expires_at < now())
             ORDER BY topic FOR UPDATE SKIP LOCKED
         )
         RETURNING topic, delivered_seq
@@ -223,10 +223,10 @@ _CLAIM = """
 _SETTLE = """
     UPDATE outbox_deliverycursor cursor
     SET delivered_seq = reached.seq, lease_token = NULL, lease_expires_at = NULL
-    FROM unnest(%s::text[], %s::bigint[]) AS reached(topic, seq)
+    FROM unnest(%b::text[], %b::bigint[]) AS reached(topic, seq)
     WHERE cursor.topic = reached.topic AND cursor.lease_token = %s
 """
 _HAVING_MORE = """
     SELECT topic.name FROM outbox_topic topic JOIN outbox_deliverycursor cursor ON cursor.topic = topic.name
-    WHERE topic.name = ANY(%s) AND topic.last_seq > cursor.delivered_seq
+    WHERE topic.name = ANY(%b) AND topic.last_seq > cursor.delivered_seq
 """

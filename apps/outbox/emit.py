@@ -113,7 +113,7 @@ def encode(draft: Draft, now: datetime) -> tuple[str, str | None]:
 # that nobody is delivering, and of which everything before is delivered.
 _EMIT = """
     WITH draft AS MATERIALIZED (
-        SELECT %s::timestamptz AS at, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+        SELECT %s::timestamptz AS at, * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
             WITH ORDINALITY AS draft(topic, type, operation_id, before, after, place)
     ), wish AS (
         SELECT topic AS name, count(*) AS wanted, max(at) AS at FROM draft GROUP BY topic ORDER BY topic

@@ -115,7 +115,7 @@ def _ask(upload_id: UUID, statuses: Collection[str]) -> bool:
 _TAKE = """
     UPDATE uploads_upload
     SET attempt = attempt + 1, lease_token = %s, lease_expires_at = %s, asked_at = NULL
-    WHERE id = %s AND status = ANY(%s) AND (lease_token IS NULL OR lease_expires_at < %s)
+    WHERE id = %s AND status = ANY(%b) AND (lease_token IS NULL OR lease_expires_at < %s)
     RETURNING attempt, step_id, reported, declared_size
 """
 _RELEASE = """
@@ -126,7 +126,7 @@ _RELEASE = """
 _RENEW = """
     UPDATE uploads_upload upload
     SET lease_expires_at = %s, reported = greatest(upload.reported, held.reported)
-    FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[]) AS held(id, token, reported)
+    FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[]) AS held(id, token, reported)
     WHERE upload.id = held.id AND upload.lease_token = held.token
     RETURNING upload.id, upload.asked_at IS NOT NULL
 """

@@ -86,7 +86,7 @@ def _side_by_side(
 
 
 _UNKNOWN = """
-    SELECT given.key FROM unnest(%s::text[]) AS given(key)
+    SELECT given.key FROM unnest(%b::text[]) AS given(key)
     WHERE NOT EXISTS (SELECT FROM uploads_storedfile file WHERE file.key = given.key)
     AND NOT EXISTS (
         SELECT FROM uploads_upload upload WHERE upload.key = given.key
