@@ -1,12 +1,14 @@
 """The Celery application. Its messages are hints: the step table is the queue."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init
+from celery.signals import setup_logging, worker_init, worker_ready
 
 from coursehub import tuning
+from coursehub.threads import WarmThreads
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coursehub.settings")
 
@@ -23,3 +25,10 @@ def _keep_djangos_logging(**kwargs: Any) -> None:
 @worker_init.connect
 def _settle(**kwargs: Any) -> None:  # noqa: ARG001
     tuning.settle()
+
+
+@worker_ready.connect
+def _keep_threads_warm(sender: Any, **kwargs: Any) -> None:  # noqa: ARG001
+    # Said again after each new connection to the broker: what is at work by then stays. Processes have no executor.
+    if type(getattr(sender.pool, "executor", None)) is ThreadPoolExecutor:
+        sender.pool.executor = WarmThreads(sender.pool.limit)

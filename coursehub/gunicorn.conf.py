@@ -52,10 +52,16 @@ def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM say "not ready" for a moment before closing, so that load balancers look elsewhere in time."""
+    """
+    Have whoever is free longest rest longest; and on SIGTERM say "not ready" for a moment before closing.
+
+    So load balancers look elsewhere in time.
+    """
     from coursehub import tuning
+    from coursehub.threads import WarmThreads
 
     tuning.settle()
+    worker.tpool = WarmThreads(worker.cfg.threads)
     stop = signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: Any) -> None:  # noqa: ARG001

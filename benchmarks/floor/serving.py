@@ -1,4 +1,4 @@
-"""How gunicorn serves the floor: as it serves the API."""
+"""How gunicorn serves the floor: with as many threads as the API, but as it comes."""
 
 import os
 from typing import Any
