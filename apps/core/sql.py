@@ -90,6 +90,6 @@ def columns(table: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """
     Turn rows into columns, as ``unnest`` wants them.
 
-    Lists are passed as ``%b``, in binary: psycopg takes 8 µs to quote one JSON text in a list for ``%s``, and 0.2 for this.
+    Lists are passed as ``%b``, in binary: to quote a JSON text in a list, for ``%s``, takes psycopg 8 µs; this, 0.2.
     """
     return [list(column) for column in zip(*table, strict=True)]
