@@ -51,12 +51,13 @@ class _Handover:
 
     def get(self, block: bool = True) -> Any:
         """Take the oldest item, or wait for one."""
+        # Made before the lock is taken: a garbage collection may end a pool, which puts something into its queue.
+        place = _Place()
         with self._lock:
             if self._items:
                 return self._items.popleft()
             if not block:
                 raise Empty
-            place = _Place()
             self._idle.append(place)
         place.filled.acquire()
         return place.item
