@@ -41,6 +41,31 @@ def others() -> Iterator[Callable[[], Any]]:
         one.close()
 
 
+@pytest.fixture
+def run(owner: User) -> Iterator[Callable[[], threading.Thread]]:
+    """A way to have the library's lane run by a thread; it is told of once it waits for somebody."""
+    threads = []
+
+    def work() -> None:
+        runner.run_lane(f"user:{owner.pk}")
+        connection.close()
+
+    def start() -> threading.Thread:
+        thread = threading.Thread(target=work)
+        threads.append(thread)
+        thread.start()
+        with connection.cursor() as cursor:
+            while thread.is_alive():
+                cursor.execute("SELECT 1 FROM pg_locks WHERE locktype IN ('transactionid', 'tuple') AND NOT granted")
+                if cursor.fetchone():
+                    return thread
+        raise AssertionError("it waited for nobody")
+
+    yield start
+    for thread in threads:
+        thread.join(10)
+
+
 @pytest.fixture(params=["link", "restore"])
 def asked(request: Any, live: ApiClient, owner: User) -> tuple[Ask, str, str]:
     """What makes a link when the lane is run, and the file and the course that it needs."""
@@ -62,10 +87,11 @@ def pending(asked: tuple[Ask, str, str], owner: User) -> tuple[str, str]:
 
 
 def test_a_link_comes_only_when_nobody_else_has_its_file_and_keeps_its_course_meanwhile(
-    pending: tuple[str, str], owner: User, others: Callable[[], Any]
+    pending: tuple[str, str], run: Callable[[], threading.Thread], others: Callable[[], Any]
 ) -> None:
     media, course = pending
-    with _locked(others(), FILE, media), _running(owner) as thread:
+    with _locked(others(), FILE, media):
+        thread = run()
         assert not _can_lock(others(), COURSE, course)
         assert thread.is_alive() and not MediaLink.objects.exists()
     thread.join(10)
@@ -73,14 +99,28 @@ def test_a_link_comes_only_when_nobody_else_has_its_file_and_keeps_its_course_me
 
 
 def test_a_link_that_waits_for_its_course_keeps_nobody_from_its_file(
-    pending: tuple[str, str], owner: User, others: Callable[[], Any]
+    pending: tuple[str, str], run: Callable[[], threading.Thread], others: Callable[[], Any]
 ) -> None:
     media, course = pending
-    with _locked(others(), COURSE, course), _running(owner) as thread:
+    with _locked(others(), COURSE, course):
+        thread = run()
         assert _can_lock(others(), FILE, media)
         assert thread.is_alive() and not MediaLink.objects.exists()
     thread.join(10)
     assert MediaLink.objects.count() == 1
+
+
+def test_a_link_sees_what_became_of_its_file_while_it_waited(
+    live: ApiClient, owner: User, run: Callable[[], threading.Thread], others: Callable[[], Any]
+) -> None:
+    course, media = live.course(), a_file(owner)
+    hints.use(lambda *_: None)
+    linked, other = _link(live, media, course), others()
+    with _locked(other, FILE, media), other.cursor() as cursor:
+        thread = run()
+        cursor.execute("UPDATE media_media SET deleted_at = now(), purge_at = now() WHERE id = %s", [media])
+    thread.join(10)
+    assert live.operation(linked)["steps"][0]["error"]["code"] == "gone"
 
 
 @contextmanager
@@ -89,27 +129,10 @@ def _locked(other: Any, lock: str, id_: str) -> Iterator[None]:
     with other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(lock, [id_])
-        yield
-        cursor.execute("ROLLBACK")
-
-
-@contextmanager
-def _running(owner: User) -> Iterator[threading.Thread]:
-    """Run a library's lane until it waits for somebody."""
-
-    def run() -> None:
-        runner.run_lane(f"user:{owner.pk}")
-        connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    with connection.cursor() as cursor:
-        while thread.is_alive():
-            cursor.execute("SELECT 1 FROM pg_locks WHERE locktype IN ('transactionid', 'tuple') AND NOT granted")
-            if cursor.fetchone():
-                break
-    assert thread.is_alive(), "it waited for nobody"
-    yield thread
+        try:
+            yield
+        finally:
+            cursor.execute("COMMIT")
 
 
 def _can_lock(other: Any, lock: str, id_: str) -> bool:
