@@ -52,11 +52,7 @@ def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 
 def post_worker_init(worker: Any) -> None:
-    """
-    Have whoever is free longest rest longest; and on SIGTERM say "not ready" for a moment before closing.
-
-    So load balancers look elsewhere in time.
-    """
+    """Keep threads warm; on SIGTERM say "not ready" for a moment, so that load balancers look elsewhere in time."""
     from coursehub import tuning
     from coursehub.threads import WarmThreads
 

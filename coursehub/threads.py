@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from queue import Empty
+from queue import Empty, SimpleQueue
 from typing import Any
 
 
@@ -20,24 +20,13 @@ class WarmThreads(ThreadPoolExecutor):
         self._work_queue: Any = _Handover()
 
 
-class _Place:
-    """Where one idle thread waits."""
-
-    __slots__ = ("filled", "item")
-
-    def __init__(self) -> None:
-        self.item: Any = None
-        self.filled = threading.Lock()
-        self.filled.acquire()
-
-
 class _Handover:
     """What the pool needs of a `queue.SimpleQueue`, but the last who came to wait is the first who is served."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._items: deque[Any] = deque()
-        self._idle: list[_Place] = []
+        self._idle: list[SimpleQueue[Any]] = []
 
     def put(self, item: Any) -> None:
         """Give an item to an idle thread, or keep it for the next that comes."""
@@ -46,21 +35,19 @@ class _Handover:
                 self._items.append(item)
                 return
             place = self._idle.pop()
-        place.item = item
-        place.filled.release()
+        place.put(item)
 
     def get(self, block: bool = True) -> Any:
         """Take the oldest item, or wait for one."""
         # Made before the lock is taken: a garbage collection may end a pool, which puts something into its queue.
-        place = _Place()
+        place: SimpleQueue[Any] = SimpleQueue()
         with self._lock:
             if self._items:
                 return self._items.popleft()
             if not block:
                 raise Empty
             self._idle.append(place)
-        place.filled.acquire()
-        return place.item
+        return place.get()
 
     def get_nowait(self) -> Any:
         """Take the oldest item, if there is one."""
