@@ -17,18 +17,19 @@ class Order:
     An order of a library: an SQL expression that an index has, and how its values are written into cursors.
 
     ``after`` are the columns that another index has before it, each by itself; ``also_in_trash``, if that has the
-    trash as well.
+    trash as well. ``beside`` are those that the index has too: with no others, the table need not be read.
     """
 
     expression: str
     type: type
     after: tuple[str, ...] = ()
     also_in_trash: bool = False
+    beside: tuple[str, ...] = ()
 
 
 ORDERS = {
     "created": Order("created_at", datetime, after=("category", "used")),
-    "name": Order('(lower(name) COLLATE "C")', str),
+    "name": Order("lower_name", str, beside=("lower_name", "category", "used")),
     "size": Order("size", int, after=("category",), also_in_trash=True),
     "lastUsed": Order("coalesce(last_used_at, '1970-01-01 00:00:00+00:00'::timestamptz)", datetime, after=("used",)),
 }
@@ -59,6 +60,10 @@ class Ordering:
         after = order.after if order.also_in_trash or not trashed else ()
         return {order.expression} & set(columns) | {*[name for name in after if name in columns][:1]}
 
+    def has(self, columns: Collection[str]) -> bool:
+        """Say whether its index alone tells about these columns."""
+        return {*columns} <= {*ORDERS[self.name].beside}
+
     @property
     def sql(self) -> str:
         """The ORDER BY clause."""
@@ -80,7 +85,10 @@ class Ordering:
         Raises:
             errors.Invalid: it is no cursor of this order.
         """
-        value, id_ = self._read(cursor)
+        return self.beyond(*self._read(cursor), what)
+
+    def beyond(self, value: Any, id_: UUID, what: str = "") -> tuple[str, list[Any]]:
+        """Make the condition for rows that come after one with this value and id."""
         return f"({what or self.expression}, id) {'<' if self.descending else '>'} (%s, %s)", [value, id_]
 
     def place(self, cursor: str) -> Any:

@@ -49,10 +49,10 @@ def _find(ordering: Ordering, user: User, query: LibraryQuery, wanted: int) -> F
     columns = {one.column for one in filters}
     led = ordering.led_by(columns, trashed=query.trashed)
     leading, others = [one for one in filters if one.column in led], [one for one in filters if one.column not in led]
-    where = [*theirs, *leading, *_after(ordering, query)]
+    after = _after(ordering, query)
     if not words and (not others or (columns <= _SPREAD and not query.trashed)):
-        return _page(ordering, [*where, *others], wanted)
-    found = _page_nearby(ordering, where, [*others, *(word.anywhere for word in words)], wanted)
+        return _page(ordering, [*theirs, *leading, *after, *others], wanted)
+    found = _page_nearby(ordering, [*theirs, *leading], after, [*others, *(word.anywhere for word in words)], wanted)
     if found is not None:
         return found
     fitting, after = [*theirs, *filters], _after(ordering, query, "place")
@@ -87,8 +87,10 @@ def _begun(
     is_among = place is not None and place.startswith(begin)
     if place is not None and not is_among and (place < begin) == ordering.descending:
         return []
-    where = [*theirs, first.at_start, *(_after(ordering, query) if is_among else [])]
-    return _page_nearby(ordering, where, [*filters, *(word.anywhere for word in more)], wanted)
+    after = _after(ordering, query) if is_among else []
+    return _page_nearby(
+        ordering, [*theirs, first.at_start], after, [*filters, *(word.anywhere for word in more)], wanted
+    )
 
 
 def _filters(query: LibraryQuery) -> list[_Condition]:
@@ -123,31 +125,58 @@ def _page(ordering: Ordering, where: Sequence[_Condition], wanted: int) -> Found
 
 
 def _page_nearby(
-    ordering: Ordering, where: Sequence[_Condition], filters: Sequence[_Condition], wanted: int
+    ordering: Ordering,
+    where: Sequence[_Condition],
+    after: Sequence[_Condition],
+    filters: Sequence[_Condition],
+    wanted: int,
 ) -> Found | None:
     """
     Read a page from the next files in its order; None: too few of them fit.
 
     The planner takes filters, orders and letters for independent. Where they are not, as with small files in the order
     of sizes, it would go through half a library in the hope of the next one, so it is not asked. When hardly any of the
-    first ones fit, that is all: what fits is rare then, and soon found by an index.
+    first ones fit, that is all: what fits is rare then, and soon found by an index; unless it is many times as much as
+    can be found soon, so that they were an odd stretch of the order.
     """
-    found, is_all = _fitting(ordering, where, filters, wanted, _AT_FIRST)
-    if len(found) < wanted and not is_all:
-        if 2 * len(found) * _NEARBY < wanted * _AT_FIRST:
-            return None
-        found, is_all = _fitting(ordering, where, filters, wanted, _NEARBY)
-    return found if len(found) == wanted or is_all else None
+    found, last = _fitting(ordering, [*where, *after], filters, wanted, _AT_FIRST)
+    if len(found) == wanted or last is None:
+        return found
+    among = _THEN_IN_INDEX if ordering.has([one.column for one in filters]) else _THEN
+    seems_rare = 2 * len(found) * among < (wanted - len(found)) * _AT_FIRST
+    if seems_rare and (among == _THEN or _estimate([*where, *filters]) < _MANY):
+        return None
+    beyond = _Condition("place", *ordering.beyond(last[1], last[0]))
+    more, last = _fitting(ordering, [*where, beyond], filters, wanted - len(found), among)
+    found += more
+    return found if len(found) == wanted or last is None else None
 
 
-_NEARBY = 6_000
 _AT_FIRST = 1_500
+_THEN = 4_500
+_THEN_IN_INDEX = 30_000
+"""Where the table need not be read, files cost a fifth."""
+_MANY = 40_000
+"""So many files take some 80 ms to be found by an index and sorted."""
+
+
+def _estimate(conditions: Sequence[_Condition]) -> int:
+    """Ask the planner how many files fit."""
+    ((plan,),) = sql.rows_planned_anew(
+        f"EXPLAIN (FORMAT JSON) SELECT id FROM media_media WHERE {_sql(conditions)}",  # noqa: S608
+        _values(conditions),
+    )
+    return int(plan[0]["Plan"]["Plan Rows"])
 
 
 def _fitting(
     ordering: Ordering, where: Sequence[_Condition], filters: Sequence[_Condition], wanted: int, among: int
-) -> tuple[Found, bool]:
-    """Read which of so many next files fit, ``wanted`` at most; and whether there are no more files than those."""
+) -> tuple[Found, tuple[UUID, Any] | None]:
+    """
+    Read which of so many next files fit, ``wanted`` at most.
+
+    If fewer fit, the last of those files comes too, unless there are no more of them.
+    """
     near = f"""
         SELECT id, {ordering.expression} AS place, {_sql(filters)} AS fits,
             row_number() OVER (ORDER BY {ordering.sql}) AS number
@@ -159,7 +188,7 @@ def _fitting(
         [*_values(filters), *_values(where), among, among, wanted],
     )
     fitting = [(id_, place) for id_, place, fits, _ in found if fits]
-    return fitting, not any(number == among for *_, number in found)
+    return fitting, next(((id_, place) for id_, place, _, number in found if number == among), None)
 
 
 @transaction.atomic
@@ -203,13 +232,12 @@ class _Word:
         start = [f"{escaped}%"] if is_there else []
         inside = [f"%{one}" for one in more or start]
         self.at_start = _like((_NAME, start))
-        self.further_on = _like((f"substring({_LOWER}, 2)", inside), (_NAME, more))
+        self.further_on = _like((f"substring({_NAME}, 2)", inside), (_NAME, more))
         self.indexed = _either(self.at_start, self.further_on)
         self.anywhere = _like((_NAME, inside if not more else [*start, *inside]))
 
 
 _BEFORE_WORDS = (" ", "-", "\\_", ".", "(")
-_LOWER = "lower(name)"
 _NAME = ORDERS["name"].expression
 
 
@@ -217,7 +245,7 @@ def _like(*texts: tuple[str, Sequence[str]]) -> _Condition:
     """Make the condition that one of the texts matches one of its patterns."""
     either = [f"{text} LIKE lower(%s)" for text, patterns in texts for _ in patterns]
     values = [pattern for _, patterns in texts for pattern in patterns]
-    return _Condition("name", f"({' OR '.join(either) or 'false'})", values)
+    return _Condition(_NAME, f"({' OR '.join(either) or 'false'})", values)
 
 
 def _either(one: _Condition, other: _Condition) -> _Condition:

@@ -119,15 +119,35 @@ def test_each_order_has_its_index(owner: User, ordering: str, index: str) -> Non
     assert index in plan and "Sort" not in plan
 
 
-@pytest.mark.parametrize(("first", "nearby"), [(1, 1), (3, 7), (1_500, 6_000)])
+def look_among(monkeypatch: pytest.MonkeyPatch, first: int, then: int, many: int) -> None:
+    """Have pages looked for among the next few files, and then a few more; ``many`` hits are too many for an index."""
+    settings = {"_AT_FIRST": first, "_THEN": then, "_THEN_IN_INDEX": then + 1, "_MANY": many}
+    for name, value in settings.items():
+        monkeypatch.setattr(selectors, name, value)
+
+
+@pytest.mark.parametrize("wanted", ["lower_name", "lower_name, category, used"])
+def test_names_are_read_from_their_index_alone(owner: User, wanted: str) -> None:
+    a_file(owner)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
+        cursor.execute(
+            f"EXPLAIN SELECT id, {wanted} FROM media_media WHERE owner_id = %s AND trashed = false "  # noqa: S608
+            "ORDER BY lower_name, id",
+            [owner.pk],
+        )
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Index Only Scan using media_by_name" in plan
+
+
+@pytest.mark.parametrize(("first", "then", "many"), [(1, 1, 1_000), (1, 1, 0), (3, 4, 1_000), (1_500, 4_500, 1_000)])
 @pytest.mark.parametrize("ordering", ORDERINGS)
 def test_pages_of_a_search_are_the_same_however_they_are_found(
-    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, first: int, nearby: int
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, first: int, then: int, many: int
 ) -> None:
     for n in range(40):
         a_file(owner, f"{'aBc'[n % 3]} {'film' if n % 4 else 'clip'}", size=n % 5)
-    monkeypatch.setattr(selectors, "_AT_FIRST", first)
-    monkeypatch.setattr(selectors, "_NEARBY", nearby)
+    look_among(monkeypatch, first, then, many)
 
     everything = api.get(f"media/?ordering={ordering}&limit=200").data
     wanted = [file["id"] for file in everything if "film" in file["name"] and file["size"] >= 1]
@@ -136,11 +156,18 @@ def test_pages_of_a_search_are_the_same_however_they_are_found(
     assert pages(api, f"ordering={ordering}&q=none", 3) == [[]]
 
 
-@pytest.mark.parametrize(("first", "nearby"), [(1, 1), (1, 3), (5, 8)])
+@pytest.mark.parametrize(("first", "then", "many"), [(1, 1, 1_000), (1, 2, 0), (5, 3, 1_000)])
 @pytest.mark.parametrize("q", ["film", "film clip", "clip film", "ilm", "-fi", "f", "fi", "100%", "Émile", "film none"])
 @pytest.mark.parametrize("ordering", ["name", "-name", "-size"])
 def test_words_are_found_at_the_beginning_of_names_and_anywhere_else(
-    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, ordering: str, q: str, first: int, nearby: int
+    api: ApiClient,
+    owner: User,
+    monkeypatch: pytest.MonkeyPatch,
+    ordering: str,
+    q: str,
+    first: int,
+    then: int,
+    many: int,
 ) -> None:
     given = [
         "Film",
@@ -156,8 +183,7 @@ def test_words_are_found_at_the_beginning_of_names_and_anywhere_else(
     ]
     for n in range(60):
         a_file(owner, f"{given[n % 10]}{f' {n}' if n > 20 else ''}", size=n % 7)
-    monkeypatch.setattr(selectors, "_AT_FIRST", first)
-    monkeypatch.setattr(selectors, "_NEARBY", nearby)
+    look_among(monkeypatch, first, then, many)
 
     everything = api.get(f"media/?ordering={ordering}&limit=200").data
     names_in_order = [file["name"] for file in everything]
