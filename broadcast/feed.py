@@ -101,7 +101,9 @@ class Feed:
         self._emit_to = emit
         self._capacity = capacity
         self._catching_up: set[Subscription] = set()
-        self._held: set[Subscription] = set()
+        # In the order in which they came: the kernel has their sockets side by side, and to write to 10,000 of them in
+        # any other order costs it a third more.
+        self._held: dict[Subscription, None] = {}
         self._live: dict[Subscription, None] = {}
         self._hearers: Hearers | None = None
         self._ahead: dict[int, Parcel] = {}
@@ -123,7 +125,7 @@ class Feed:
     def remove(self, subscription: Subscription) -> None:
         """Let a listener go; without effect when it has gone."""
         self._catching_up.discard(subscription)
-        self._held.discard(subscription)
+        self._held.pop(subscription, None)
         self._live.pop(subscription, None)
         self._hearers = None
 
@@ -141,7 +143,7 @@ class Feed:
         subscription.waiting = None
         subscription.position = position
         self._catching_up.discard(subscription)
-        self._held.add(subscription)
+        self._held[subscription] = None
         self._hearers = None
         if subscription.missed or self._leaves_a_hole(position, waiting):
             self._resync(subscription, frames.HISTORY_LOST)
@@ -245,7 +247,8 @@ class Feed:
     def _promote(self) -> None:
         if self._held and self.last is not None:
             ready = [s for s in self._held if s.position <= self.last]
-            self._held.difference_update(ready)
+            for subscription in ready:
+                del self._held[subscription]
             self._live.update(dict.fromkeys(ready))
 
     def _leaves_a_hole(self, position: int, waiting: Sequence[Parcel]) -> bool:

@@ -42,6 +42,25 @@ def test_events_in_order_are_emitted_and_doubles_are_not():
     assert taken == [Taken.EMITTED, Taken.EMITTED, Taken.DUPLICATE, Taken.DUPLICATE, Taken.EMITTED]
 
 
+def test_listeners_hear_an_event_in_the_order_in_which_they_came():
+    heard: list[int] = []
+
+    class Numbered(RecordingListener):
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+        def deliver(self, taken: parcel.Parcel) -> None:
+            heard.append(self.number)
+
+    feed = make_feed()  # whose order nobody knows yet: all of them are held until the first event
+    for number in range(200):
+        feed.start(feed.add(Numbered(number)), 0)
+    for seq in (1, 2):
+        feed.take(make_parcel(seq))
+    assert heard == [*range(200)] * 2
+
+
 def test_events_out_of_order_wait_for_the_one_before():
     feed = make_feed(last=0)
     listener = listen(feed, 0)
