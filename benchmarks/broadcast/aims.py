@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from statistics import median
 
 from benchmarks.broadcast import connecting, fanning, ingesting, scene
@@ -103,10 +104,16 @@ def _of_manners() -> Iterator[Aim]:
     yield Aim(f"{who}: memory at most, more than before", worst(scene.MANNERS, scene.GROWN), scene.BOUND_MB, "MB")
 
 
+_KEPT_OR_NOT = ((OURS, ""), (fanning.DURABLE, ", durable"))
+"""Peers keep nothing, so ours is held against them without a history first, and then with it."""
+
+
 def _of_fan_out(clients: int) -> Iterator[Aim]:
     scenario, who = fanning.fan_out_title(clients), f"one topic, {clients:,} clients: CPU a delivery"
-    yield Aim(f"{who}, to the limit", figure(scenario, "CPU to the limit's"), 1.15, "×")
-    yield Aim(f"{who}, to nchan", ratio(scenario, "CPU to the limit's", Nchan.name), 1, "×")
+    for subject, suffix in _KEPT_OR_NOT:
+        cost = "CPU to the limit's"
+        yield Aim(f"{who}, to the limit{suffix}", figure(scenario, cost, subject), 1.15, "×")
+        yield Aim(f"{who}, to nchan{suffix}", ratio(scenario, cost, Nchan.name, subject), 1, "×")
     stock = inverse(scenario, "CPU to the limit's", Stock.name)
     yield Aim(f"{who}, stock Channels to ours", stock, 50, "×", at_least=True)
     bursts = fanning.bursts_title(clients)
@@ -134,8 +141,9 @@ def _of_the_rest() -> Iterator[Aim]:
     yield Aim("bridge, one progress event a POST", ingest, 20_000, "/s", at_least=True, stretch=40_000)
     history = figure(ingesting.HISTORY, "to bare redis-py")
     yield Aim("durable in batches of 100, to bare redis-py", history, 0.5, "×", at_least=True)
-    for name in ("p50", "p99"):
-        yield Aim(f"latency at 30 % load, {name}, to nchan", ratio(fanning.LATENCY, name, nchan), 1, "×")
+    for (subject, suffix), name in product(_KEPT_OR_NOT, ("p50", "p99")):
+        value = ratio(fanning.LATENCY, name, nchan, subject)
+        yield Aim(f"latency at 30 % load, {name}, to nchan{suffix}", value, 1, "×")
     yield Aim("memory of an idle connection", figure(connecting.MEMORY, "a connection"), 20, "KB", stretch=12)
     yield Aim("growth: CPU a delivery over clients", rise(" clients"), 1.3, "×")
     yield Aim("the same, of what it is to the limit", rise(" clients", fanning.TO_LIMIT), 1.3, "×")

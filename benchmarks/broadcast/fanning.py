@@ -34,21 +34,22 @@ def fanout(bench: Bench) -> None:
     """Measure one topic with 1,000 clients: one event at a time, bursts, latency; and with ten times as many."""
     for name, make in bench.makers.items():
         with gathered(bench, Limit(), clients=FEW) as audience:
-            limit, limit_burst = audience.measure(), _burst(audience)
+            limit, limit_burst = audience.measure(durable=False), _burst(audience)
             rate = LATENCY_LOAD * limit.deliveries_a_second / FEW
-            limit_latency = audience.measure(seconds=bench.effort.seconds * 2, rate=rate, connections=1)
+            limit_latency = _at_rate(bench, audience, rate, durable=False)
+        _note_latency(bench, Limit.name, limit_latency)
         with gathered(bench, make(), clients=FEW) as audience:
-            measured = audience.measure()
-            _note(bench, fan_out_title(FEW), name, measured, limit)
-            own_rate = LATENCY_LOAD * measured.deliveries_a_second / FEW if name == Stock.name else rate
-            latency = audience.measure(seconds=bench.effort.seconds * 2, rate=own_rate, connections=1)
+            for subject, durable in _ways(name):
+                measured = audience.measure(durable=durable)
+                _note(bench, fan_out_title(FEW), subject, measured, limit)
+                if name == Stock.name:
+                    rate = LATENCY_LOAD * measured.deliveries_a_second / FEW
+                _note_latency(bench, subject, _at_rate(bench, audience, rate, durable=durable))
             if name != Stock.name:
                 _note(bench, bursts_title(FEW), name, _burst(audience), limit_burst)
             if name == CourseHub.name:
                 batched = audience.measure(window=2, connections=1, batch=BURST)
                 _note(bench, bursts_title(FEW), BATCHED, batched, limit_burst)
-        _note_latency(bench, Limit.name, limit_latency)
-        _note_latency(bench, name, latency)
     bench.remark("Stock Channels' latency is that at 30 % of its own load, and no bursts were sent to it.")
 
 
@@ -70,9 +71,8 @@ def topics(bench: Bench) -> None:
         with gathered(bench, Limit(), clients=TOPIC_CLIENTS, topics=TOPICS) as audience:
             limit = audience.measure(**posted, durable=False)
         with gathered(bench, make(), clients=TOPIC_CLIENTS, topics=TOPICS) as audience:
-            _note_events(bench, MANY_TOPICS, name, audience.measure(**posted, durable=False), limit)
-            if name == CourseHub.name:
-                _note_events(bench, MANY_TOPICS, DURABLE, audience.measure(**posted), limit)
+            for subject, durable in _ways(name):
+                _note_events(bench, MANY_TOPICS, subject, audience.measure(**posted, durable=durable), limit)
 
 
 def growth(bench: Bench) -> None:
@@ -81,7 +81,7 @@ def growth(bench: Bench) -> None:
         possible, cost = bench.at_most(clients), {}
         for make in (Limit, bench.ours):
             with gathered(bench, make(), clients=possible) as audience:
-                cost[audience.peer.name] = audience.measure().cpu_us_a_delivery
+                cost[audience.peer.name] = audience.measure(durable=False).cpu_us_a_delivery
             bench.figures.note(GROWTH, f"{clients:,} clients", audience.peer.name, cost[audience.peer.name], "µs")
         bench.figures.note(GROWTH, f"{clients:,} clients", TO_LIMIT, cost[CourseHub.name] / cost[Limit.name], "×")
     for others in (1, bench.effort.many, bench.effort.most):
@@ -104,15 +104,25 @@ def _among_topics(bench: Bench, count: int) -> Measured:
     return measured
 
 
+def _ways(name: str) -> list[tuple[str, bool]]:
+    """Say how a peer's events go, and what the tables call that: nobody but ours can keep any."""
+    return [(CourseHub.name, False), (DURABLE, True)] if name == CourseHub.name else [(name, False)]
+
+
+def _at_rate(bench: Bench, audience: Audience, rate: float, *, durable: bool) -> Measured:
+    return audience.measure(seconds=bench.effort.seconds * 2, rate=rate, connections=1, durable=durable)
+
+
 def _burst(audience: Audience) -> Measured:
     return audience.measure(window=BURST, durable=False)
 
 
 def _compare(bench: Bench, scenario: str, name: str, make: Callable[[], Peer], *, clients: int) -> None:
     with gathered(bench, Limit(), clients=clients) as audience:
-        limit = audience.measure()
+        limit = audience.measure(durable=False)
     with gathered(bench, make(), clients=clients) as audience:
-        _note(bench, scenario, name, audience.measure(), limit)
+        for subject, durable in _ways(name):
+            _note(bench, scenario, subject, audience.measure(durable=durable), limit)
 
 
 def _note(bench: Bench, scenario: str, name: str, measured: Measured, limit: Measured) -> None:

@@ -31,7 +31,7 @@ def svg(figures: Figures) -> str:
 
 def _panels(figures: Figures) -> Iterator[tuple[str, str, str, Sequence[str]]]:
     for scenario in figures.scenarios():
-        subjects = (*PEERS, fanning.BATCHED)
+        subjects = (*PEERS, fanning.DURABLE, fanning.BATCHED)
         if scenario.startswith("one topic") and scenario.endswith("one event at a time"):
             yield f"CPU a delivery, times the limit's: {scenario}", scenario, "CPU to the limit's", subjects
         elif scenario.startswith("one topic"):
@@ -41,7 +41,7 @@ def _panels(figures: Figures) -> Iterator[tuple[str, str, str, Sequence[str]]]:
                 f"Events a second, times the limit's: {scenario}",
                 scenario,
                 "events to the limit's",
-                (*PEERS, fanning.DURABLE),
+                subjects,
             )
 
 

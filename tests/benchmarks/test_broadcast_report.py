@@ -34,7 +34,7 @@ def a_whole_run() -> dict[tuple[str, str, str], float]:
     many = 10_000
     return {
         (fanning.fan_out_title(many), "CPU a delivery", OURS): 5,
-        (fanning.fan_out_title(fanning.FEW), "CPU a delivery", OURS): 5.5,
+        (fanning.fan_out_title(fanning.FEW), "CPU a delivery", fanning.DURABLE): 5.5,
         (ingesting.PROCESSES, "taking it", "1 process, durable"): 200,
         (ingesting.PROCESSES, "each that delivers it", "2 processes, durable"): 50,
         (ingesting.PROCESSES, "Valkey", "1 process, durable"): 100,
@@ -135,7 +135,7 @@ def test_the_model_finds_its_costs_in_a_whole_run_and_marks_what_was_never_run()
 
     assert "| 10,000 | 250 | 5,000 |" in text
     assert "| 1,000,000 * |" in text
-    assert "| 1,000 clients: CPU a delivery | 5.20 | 5.50 | 0.95 × |" in text
+    assert "| 1,000 clients, durable: CPU a delivery | 5.20 | 5.50 | 0.95 × |" in text
 
 
 def test_one_process_is_enough_until_its_share_of_a_core_is_used() -> None:
