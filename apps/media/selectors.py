@@ -143,7 +143,7 @@ def _page_nearby(
     if len(found) == wanted or last is None:
         return found
     among = _THEN_IN_INDEX if ordering.has([one.column for one in filters]) else _THEN
-    seems_rare = 2 * len(found) * among < (wanted - len(found)) * _AT_FIRST
+    seems_rare = len(found) * among < (wanted - len(found)) * _AT_FIRST
     if seems_rare and (among == _THEN or _estimate([*where, *filters]) < _MANY):
         return None
     beyond = _Condition("place", *ordering.beyond(last[1], last[0]))
@@ -153,7 +153,7 @@ def _page_nearby(
 
 
 _AT_FIRST = 1_500
-_THEN = 4_500
+_THEN = 10_500
 _THEN_IN_INDEX = 30_000
 """Where the table need not be read, files cost a fifth."""
 _MANY = 40_000
