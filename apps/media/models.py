@@ -107,12 +107,12 @@ class Media(models.Model):
                 "owner", "status", "created_at", name="unfinished_media", condition=~models.Q(status=Status.COMPLETE)
             ),
             models.Index("purge_at", name="trashed_media", condition=models.Q(deleted_at__isnull=False)),
-            # What is added waits in a list that each search reads, and that whoever fills it has to sort in, while his
-            # locks keep others out; with the usual 4 MB someone waited for 0.3 s.
+            # What is added waits in a list of so many KB that each search reads, and that whoever fills it has to sort
+            # in, while his locks keep others out.
             GinIndex(
                 OpClass(Substr("lower_name", 2), name="gin_trgm_ops"),
                 name="media_name_trigrams",
-                gin_pending_list_limit=1024,
+                gin_pending_list_limit=128,
             ),
         ]
 

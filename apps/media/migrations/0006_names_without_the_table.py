@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 django.contrib.postgres.indexes.OpClass(
                     django.db.models.functions.text.Substr("lower_name", 2), name="gin_trgm_ops"
                 ),
-                gin_pending_list_limit=1024,
+                gin_pending_list_limit=128,
                 name="media_name_trigrams",
             ),
         ),
