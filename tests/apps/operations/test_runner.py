@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 from apps.accounts.models import User
 from apps.core import clock
 from apps.courses.models import Chapter
-from apps.operations import chores, runner, tasks
+from apps.operations import chores, hints, runner, tasks
 from apps.operations.models import Status, Step
 from tests.apps.operations.notes import COURSE, LANE, OTHER_LANE, Notes, ask, operation, outcomes
 from tests.support.api import ApiClient, events_of
@@ -278,6 +278,25 @@ def test_steps_whose_hint_was_lost_are_run_by_the_relay(owner: User, notes: Note
     chores.run_left_steps()
 
     assert outcomes("b") == {"1": "succeeded"}
+
+
+def test_a_lane_with_much_to_do_is_left_to_the_workers_again_and_keeps_no_other_waiting(
+    owner: User, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("first", "second"):
+        ask(owner, "succeed", key=key, lane=OTHER_LANE)
+        _seconds_ago(key, 60)
+    ask(owner, "succeed", key="other")
+    _seconds_ago("other", 30)
+    hinted: list[str] = []
+    monkeypatch.setattr(runner, "STEPS_AT_ONCE", 1)
+    monkeypatch.setattr(chores, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(hints, "_instead", hinted.append)
+    chores.run_left_steps()
+
+    assert (outcomes("first"), outcomes("second")) == ({"1": "succeeded"}, {"1": "pending"})
+    assert outcomes("other") == {"1": "succeeded"}
+    assert hinted == [OTHER_LANE]
 
 
 def test_a_lane_that_cannot_be_run_does_not_keep_the_relay_from_the_others(owner: User, notes: Notes) -> None:
