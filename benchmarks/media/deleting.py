@@ -35,31 +35,45 @@ class Felt:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A bulk request: of what, how long it took, how many links went, and what others felt, before and meanwhile."""
+    """
+    Two bulk requests: of what, how many links went with one, and how long they took, alone and beside others.
+
+    ``before``, ``meanwhile``: what those others felt.
+    """
 
     what: str
-    seconds: float
-    succeeded: int
     links: int
+    alone_seconds: float
+    seconds: float
     before: list[Felt]
     meanwhile: list[Felt]
 
 
 def delete(world: World, round_: int, what: str) -> Deletion:
-    """Delete files by one request: those that ``what`` names."""
-    found = world.rows(WANTED[what], world.owner, COUNT, 10 * round_)
-    wanted = [UUID(str(id_)) for id_, _ in found]
+    """Delete files that ``what`` names by one request, and as many more by another while others are at work."""
+    alone_seconds = _timed(world, [*_choose(world, round_, what)])
+    links = _choose(world, round_, what)
+    wanted = [*links]
     with _probing(world, wanted) as before:
         time.sleep(2.0)
     with _probing(world, wanted) as meanwhile:
-        began = time.perf_counter()
-        answer = world.api.post("media/bulk/delete/", {"mediaIds": [str(id_) for id_ in wanted], "force": True})
-        operation = world.api.wait(answer.operation_id, 120)
-        seconds = time.perf_counter() - began
+        seconds = _timed(world, wanted)
+    return Deletion(what, sum(links.values()), alone_seconds, seconds, before, meanwhile)
+
+
+def _choose(world: World, round_: int, what: str) -> dict[UUID, int]:
+    """Map the files to delete next to how many links they have."""
+    found = world.rows(WANTED[what], world.owner, COUNT, 10 * round_)
+    return {UUID(str(id_)): int(str(links)) for id_, links in found}
+
+
+def _timed(world: World, wanted: list[UUID]) -> float:
+    began = time.perf_counter()
+    answer = world.api.post("media/bulk/delete/", {"mediaIds": [str(id_) for id_ in wanted], "force": True})
+    operation = world.api.wait(answer.operation_id, 120)
+    seconds = time.perf_counter() - began
     assert operation["status"] == "succeeded", (operation["status"], operation["failed"], operation["error"])
-    return Deletion(
-        what, seconds, operation["succeeded"], sum(int(str(links)) for _, links in found), before, meanwhile
-    )
+    return seconds
 
 
 # Those of the file that is used everywhere stay: it would be one deletion of 20,000 links.

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -70,11 +70,12 @@ def _slowest(asked: Sequence[Asked]) -> Iterator[str]:
 
 
 def _deletions(deletions: Sequence[Deletion]) -> Iterator[str]:
-    seconds = median(one.seconds for one in deletions)
     links = median(one.links for one in deletions)
-    verdict = _verdict(seconds < DELETION_SECONDS)
-    aim = f"aim: {DELETION_SECONDS:.0f} s; {verdict}"
-    yield f"{COUNT:,} {deletions[0].what}, with {links:,.0f} links, deleted in {seconds:.1f} s ({aim})."
+    yield (
+        f"{COUNT:,} {deletions[0].what}, with {links:,.0f} links, aim {DELETION_SECONDS:.0f} s: "
+        f"alone {_took(one.alone_seconds for one in deletions)}, "
+        f"beside others {_took(one.seconds for one in deletions)}."
+    )
     yield ""
     yield "| meanwhile someone else | p95 | longest | longest without it | |"
     yield "|---|---:|---:|---:|---|"
@@ -83,6 +84,11 @@ def _deletions(deletions: Sequence[Deletion]) -> Iterator[str]:
         without = _together(felt.name, [one.before[number] for one in deletions])
         aim = _verdict(during.longest < LOCKED_OUT_MS) if felt.name.startswith("locks") else ""
         yield f"| {felt.name} | {during.p95:.1f} ms | {during.longest:.1f} ms | {without.longest:.1f} ms | {aim} |"
+
+
+def _took(seconds: Iterable[float]) -> str:
+    typical = median(seconds)
+    return f"{typical:.1f} s ({_verdict(typical < DELETION_SECONDS)})"
 
 
 def _together(name: str, felt: Sequence[Felt]) -> Felt:
