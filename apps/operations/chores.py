@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 _PATIENCE = timedelta(seconds=1)
 _LANES_AT_ONCE = 500
 _TURN_SECONDS = 1.0
+"""Longer than a worker's: where there is no worker, the relay does it all."""
 
 
 def register() -> None:

@@ -119,13 +119,6 @@ def test_each_order_has_its_index(owner: User, ordering: str, index: str) -> Non
     assert index in plan and "Sort" not in plan
 
 
-def look_among(monkeypatch: pytest.MonkeyPatch, first: int, then: int, many: int) -> None:
-    """Have pages looked for among the next few files, and then a few more; ``many`` hits are too many for an index."""
-    settings = {"_AT_FIRST": first, "_THEN": then, "_THEN_IN_INDEX": then + 1, "_MANY": many}
-    for name, value in settings.items():
-        monkeypatch.setattr(selectors, name, value)
-
-
 @pytest.mark.parametrize("wanted", ["lower_name", "lower_name, category, used"])
 def test_names_are_read_from_their_index_alone(owner: User, wanted: str) -> None:
     a_file(owner)
@@ -138,6 +131,13 @@ def test_names_are_read_from_their_index_alone(owner: User, wanted: str) -> None
         )
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "Index Only Scan using media_by_name" in plan
+
+
+def look_among(monkeypatch: pytest.MonkeyPatch, first: int, then: int, many: int) -> None:
+    """Have pages looked for among the next few files, and then a few more; ``many`` hits are too many for an index."""
+    settings = {"_AT_FIRST": first, "_THEN": then, "_THEN_IN_INDEX": then + 1, "_MANY": many}
+    for name, value in settings.items():
+        monkeypatch.setattr(selectors, name, value)
 
 
 @pytest.mark.parametrize(("first", "then", "many"), [(1, 1, 1_000), (1, 1, 0), (3, 4, 1_000), (1_500, 10_500, 1_000)])
