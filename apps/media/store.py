@@ -67,22 +67,48 @@ def needs_of(changes: Iterable[Change]) -> Needs:
 def load(owner_id: str, needs: Needs) -> Library:
     """Lock the courses and files concerned, and load what is needed of the library."""
     library = Library(owner_id)
-    removed, standing = _lock(library, needs)
-    for link in removed:
+    reach = _lock(library, needs)
+    for link in reach.removed:
         library.removed.setdefault(link.media_id, {})[link.id] = link
-    targets = needs.targets | {link.target for link in (*removed, *standing)}
+    targets = needs.targets | {link.target for link in (*reach.removed, *reach.standing)}
     library.homes, library.last = link_table.homes_of(targets), link_table.last_positions(needs.targets)
-    library.links = {link.id: link for link in _load_links(needs, targets)}
+    library.links = {link.id: link for link in (*reach.held, *_load_links(needs, targets))}
     library.versions = _load_versions(needs.in_single_roles)
     library.unborn = _unborn(library, needs)
     library.uploading = {str(id_) for (id_,) in sql.rows(_UPLOADING, [[UUID(t.id) for t in targets]])}
     return library
 
 
-def _lock(library: Library, needs: Needs) -> tuple[list[LinkRow], list[LinkRow]]:
+@dataclass(frozen=True, slots=True)
+class _Reach:
     """
-    Lock courses and files; returns what the deletions that are to be undone took away, and what they may yet take away
-    in the same batch.
+    Links that decide which courses are concerned.
+
+    ``removed``: those that the deletions to be undone took away, ``standing``: those that they may yet take away in the
+    same batch. ``held``: those that may go with their files, or that decide what file a video has.
+    """
+
+    removed: list[LinkRow] = field(default_factory=list)
+    standing: list[LinkRow] = field(default_factory=list)
+    held: list[LinkRow] = field(default_factory=list)
+
+    @property
+    def homes(self) -> set[str]:
+        """
+        The courses of links that may come, or that decide what file a video has.
+
+        A link that only goes does so without its course: whoever deletes a file must not have to wait for all of them.
+        """
+        return {link.home_id for link in (*self.removed, *self.standing, *filter(_is_source, self.held))}
+
+
+def _is_source(link: LinkRow) -> bool:
+    return link.is_source
+
+
+def _lock(library: Library, needs: Needs) -> _Reach:
+    """
+    Lock courses and files; returns the links that lead to them.
 
     Into which courses these lead may change until the files are locked: then it is done again with those as well.
     """
@@ -91,21 +117,34 @@ def _lock(library: Library, needs: Needs) -> tuple[list[LinkRow], list[LinkRow]]
         library.courses = _lock_courses(homes, needs.users | {library.owner_id})
         library.files = _lock_files(library.owner_id, needs.files)
 
-    _lock_until_settled(needs.courses | _homes(needs), take, lambda: _homes(needs))
-    return link_table.removed_with(needs.restored), link_table.of_files(needs.restored)
+    known = needs.courses | _reach(needs, only_sources=True).homes
+    return _lock_until_settled(known, take, lambda: _reach(needs))
 
 
-def _lock_until_settled(homes: set[str], take: Callable[[set[str]], None], find: Callable[[], set[str]]) -> None:
-    """Take locks on courses and what follows them, until these are all the courses that `find` names behind them."""
+def _reach(needs: Needs, *, only_sources: bool = False) -> _Reach:
+    """Find the links that decide which courses are concerned; ``only_sources``: of those held, no more than these."""
+    roles = (SOURCE,) if only_sources else None
+    return _Reach(
+        link_table.removed_with(needs.restored),
+        link_table.of_files(needs.restored),
+        [
+            *link_table.of_files(needs.linked, only_roles=roles),
+            *link_table.of_files(needs.in_single_roles, only_roles=roles or tuple(SINGLE_ROLES)),
+        ],
+    )
+
+
+def _lock_until_settled(homes: set[str], take: Callable[[set[str]], None], find: Callable[[], _Reach]) -> _Reach:
+    """Take locks on courses and what follows them, until these are all the courses that `find` reaches behind them."""
     while True:
         before = transaction.savepoint()
         take(homes)
         found = find()
-        if found <= homes:
+        if found.homes <= homes:
             transaction.savepoint_commit(before)
-            return
+            return found
         transaction.savepoint_rollback(before)
-        homes = homes | found
+        homes = homes | found.homes
 
 
 def lock(files: set[str]) -> None:
@@ -115,21 +154,10 @@ def lock(files: set[str]) -> None:
         _lock_courses(homes, set())
         sql.rows("SELECT id FROM media_media WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE", [_ids(files)])
 
-    _lock_until_settled(_fed_homes(files), take, lambda: _fed_homes(files))
+    def find() -> _Reach:
+        return _Reach(held=link_table.of_files(files, only_roles=(SOURCE,)))
 
-
-def _fed_homes(files: set[str]) -> set[str]:
-    return {link.home_id for link in link_table.of_files(files, only_roles=(SOURCE,))}
-
-
-def _homes(needs: Needs) -> set[str]:
-    """
-    Name the courses of links that may come, or that decide what file a video has.
-
-    A link that only goes does so without its course: whoever deletes a file must not have to wait for all of them.
-    """
-    links = (*link_table.removed_with(needs.restored), *link_table.of_files(needs.restored))
-    return {link.home_id for link in links} | _fed_homes(needs.linked | needs.in_single_roles)
+    _lock_until_settled(find().homes, take, find)
 
 
 def _lock_courses(wanted: set[str], users: set[str]) -> dict[str, CourseRow]:
@@ -144,8 +172,6 @@ def _lock_files(owner_id: str, wanted: set[str]) -> dict[str, FileRow]:
 
 def _load_links(needs: Needs, targets: set[Target]) -> list[LinkRow]:
     return [
-        *link_table.of_files(needs.linked),
-        *link_table.of_files(needs.in_single_roles, only_roles=tuple(SINGLE_ROLES)),
         *link_table.by_id(needs.links),
         *link_table.in_the_way(targets, needs.files, tuple(SINGLE_ROLES)),
     ]
@@ -170,8 +196,9 @@ def save(before: Library, after: Library) -> None:
     """Write the difference between two states of one library, in an order that every constraint allows."""
     gone = [link for id_, link in before.links.items() if id_ not in after.links]
     come = [link for id_, link in after.links.items() if id_ not in before.links]
-    link_table.delete(gone)
+    # A file that goes into the trash with its links is written once: what goes afterwards is not counted any more.
     _save_files(before, after)
+    link_table.delete(gone)
     link_table.insert(come)
     _save_deletions(before, after)
     purging.purge([UUID(id_) for id_ in before.files.keys() - after.files.keys()])
@@ -269,7 +296,8 @@ _UPDATE_FILES = """
     UPDATE media_media media
     SET name = row.name, category = row.category, status = row.status, content_type = row.content_type,
         size = row.size, current_version = row.number, version = row.version, updated_at = row.updated_at,
-        deleted_at = row.deleted_at, purge_at = row.purge_at
+        deleted_at = row.deleted_at, purge_at = row.purge_at,
+        link_count = CASE WHEN row.deleted_at IS NULL THEN media.link_count ELSE 0 END
     FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::int[],
         %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
         AS row(id, name, category, status, content_type, size, number, version, updated_at, deleted_at, purge_at)

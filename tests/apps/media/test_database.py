@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, QuerySet, Sum
 
 from apps.accounts.models import User
 from apps.core import clock
@@ -72,6 +72,29 @@ def test_a_file_in_the_trash_cannot_have_links(owner: User) -> None:
         Media.objects.filter(pk=linked.pk).update(deleted_at=NOW)
     with pytest.raises(IntegrityError), connection.cursor() as cursor:
         cursor.execute("DELETE FROM media_media WHERE id = %s", [linked.pk])
+
+
+def test_a_file_takes_all_its_links_into_the_trash_by_one_write(owner: User) -> None:
+    course, *_ = a_course(owner)
+    media = a_file(owner)
+    a_link(media, course)
+    a_link(media, course, course=course, role="thumbnail")
+    links = MediaLink.objects.filter(media=media)
+
+    with pytest.raises(IntegrityError, match="has no links"):
+        trash(media, links.filter(role="thumbnail"))
+    trash(media, links)
+    media.refresh_from_db()
+    assert (media.link_count, media.trashed) == (0, True)
+
+
+@transaction.atomic
+def trash(media: Media, links: "QuerySet[MediaLink]") -> None:
+    """Trash a file and then these links, as far as what is checked at the end of the transaction."""
+    Media.objects.filter(pk=media.pk).update(deleted_at=NOW, link_count=0)
+    links.delete()
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def test_a_link_has_exactly_one_target_and_keeps_it(owner: User) -> None:
