@@ -1,8 +1,9 @@
 """
 Files of a library, their versions, where they are used, what was deleted, and the audit trail.
 
-Three things are kept right by the database itself, whoever writes (``migrations/0002_kept_by_the_database.py``): a
-file's ``link_count`` and ``last_used_at`` follow its links, `LibraryTotal` follows the files, history is only added to.
+Four things are kept right by the database itself, whoever writes (``migrations/0002_kept_by_the_database.py``, ``0007``):
+a file's ``link_count`` and ``last_used_at`` follow its links, in the trash it has none, `LibraryTotal` follows the
+files, history is only added to.
 """
 
 from datetime import datetime
