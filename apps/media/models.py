@@ -1,7 +1,7 @@
 """
 Files of a library, their versions, where they are used, what was deleted, and the audit trail.
 
-Four things are kept right by the database itself, whoever writes (``migrations/0002_kept_by_the_database.py``, ``0007``):
+Four things are kept right by the database itself, whoever writes (``migrations/0002_kept_by_the_database.py``, 0007):
 a file's ``link_count`` and ``last_used_at`` follow its links, in the trash it has none, `LibraryTotal` follows the
 files, history is only added to.
 """
