@@ -16,7 +16,11 @@ class Pace:
         self.steps = most if at_first is None else at_first
 
     def note(self, steps: int, seconds: float) -> None:
-        """Learn how long a transaction with so many steps was open."""
-        fitting = int(steps * _SECONDS / max(seconds, 1e-6))
-        if fitting < self.steps or steps >= self.steps:
+        """
+        Learn how long a transaction with so many steps was open.
+
+        Fewer steps than might have been say nothing unless they were too slow: most of their time is the transaction's.
+        """
+        if steps >= self.steps or seconds > _SECONDS:
+            fitting = int(steps * _SECONDS / max(seconds, 1e-6))
             self.steps = min(self._most, max(_LEAST, min(fitting, 2 * self.steps)))

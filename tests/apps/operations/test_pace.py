@@ -20,6 +20,7 @@ def test_a_few_quick_ones_say_nothing_and_a_few_slow_ones_do() -> None:
     pace = Pace(most=200)
     pace.note(200, 0.14)
     pace.note(3, 0.001)
+    pace.note(1, 0.02)
     assert pace.steps == 100
     pace.note(30, 0.14)
     assert pace.steps == 15
