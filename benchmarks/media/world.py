@@ -40,7 +40,7 @@ class World:
         """
         Learn what is there, and let this process know the product as its own do.
 
-        The library has been in use: its pages are in memory, though not in PostgreSQL's own.
+        The library has been in use: its pages are in PostgreSQL's memory, as far as it has room for them.
         """
         self.database.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
         self.database.execute(_READ)
@@ -82,7 +82,7 @@ class World:
 
 
 _READ = """
-    SELECT pg_prewarm(oid::regclass, 'read') FROM pg_class
+    SELECT pg_prewarm(oid::regclass) FROM pg_class
     WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace AND relpages > 0
 """
 _WHAT_IS_THERE = {

