@@ -112,7 +112,12 @@ def test_a_damaged_cluster_is_reported_with_the_servers_own_words(
 
 @pytest.mark.parametrize(("machine_mb", "buffers"), [(512, "128MB"), (4_000, "500MB"), (64_000, "2GB")])
 def test_its_buffers_are_an_eighth_of_the_machines_memory_within_bounds(
-    data: DataDirectory, folder: Path, watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch, machine_mb: int, buffers: str
+    data: DataDirectory,
+    folder: Path,
+    watchdog: Watchdog,
+    monkeypatch: pytest.MonkeyPatch,
+    machine_mb: int,
+    buffers: str,
 ) -> None:
     known = {"SC_PHYS_PAGES": machine_mb * 256, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr(os, "sysconf", known.__getitem__)
