@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import connection
 
-from apps.operations import hints, runner, selectors, services
+from apps.operations import runner, selectors, services
 from apps.outbox import relay
 from apps.outbox.relay import Chore
 
@@ -28,15 +28,10 @@ def register() -> None:
 
 
 def run_left_steps() -> None:
-    """
-    Run steps that no worker has picked up: their hint was lost, or there is no broker, or no worker.
-
-    A lane with much to do is left to the workers again after a turn: it must not keep those behind it waiting.
-    """
+    """Run steps that no worker has picked up: their hint was lost, or there is no broker, or no worker."""
     for lane in selectors.lanes_left_lying(_PATIENCE, _LANES_AT_ONCE):
         try:
-            if runner.run_lane(lane, for_seconds=_TURN_SECONDS):
-                hints.send([lane])
+            runner.take_turn(lane, _TURN_SECONDS)
         except Exception:
             # It comes again, oldest first: it must not keep those behind it from being run.
             log.exception("A lane could not be run.", extra={"lane": lane})

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from apps.accounts.models import User
 from apps.core import clock, logs, sql
-from apps.operations import lanes, lifecycle, selectors
+from apps.operations import hints, lanes, lifecycle, selectors
 from apps.operations.lanes import Outcome
 from apps.operations.models import Operation, Step
 
@@ -32,6 +32,16 @@ def run_lane(lane: str, *, for_seconds: float | None = None) -> bool:
         if for_seconds is not None and time.monotonic() - began >= for_seconds:
             return True
     return False
+
+
+def take_turn(lane: str, seconds: float) -> None:
+    """
+    Run a lane for a while, and hint at it again if that was not enough.
+
+    One with much to do must not keep those behind it waiting.
+    """
+    if run_lane(lane, for_seconds=seconds):
+        hints.send([lane])
 
 
 def _run_batch(lane: str, *, waits: bool = False) -> bool:

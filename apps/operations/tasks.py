@@ -13,18 +13,12 @@ def run_lane(lane: str) -> None:
     """
     Run what is pending in a lane. Safe to run twice, late, or not at all: the relay finds what is left.
 
-    A lane with much to do is left after a while and hinted at again: those behind it in the queue have their turn. A
-    hint is acknowledged afterwards, when nobody waits for it any more.
+    A hint is acknowledged afterwards, when nobody waits for it any more.
     """
-    if _run_for_a_turn(lane):
-        hints.send([lane])
-
-
-def _run_for_a_turn(lane: str) -> bool:
     try:
-        return runner.run_lane(lane, for_seconds=TURN_SECONDS)
+        runner.take_turn(lane, TURN_SECONDS)
     except (OperationalError, InterfaceError):
         # The connection may have been broken since the last job; asking before each one would cost every save. What was
         # not committed has been rolled back, so it is simply run again.
         connection.close()
-        return runner.run_lane(lane, for_seconds=TURN_SECONDS)
+        runner.take_turn(lane, TURN_SECONDS)
