@@ -53,9 +53,10 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-peers: venv-dev ## Install the clients and the conformance suite that the tests try WebSockets and uploads with.
+peers: venv-dev ## Install the clients, the suite and the servers that the tests try WebSockets and uploads with.
 	$(PY) -m tests.support.peers
 	$(PY) -m tests.support.upload_clients
+	$(PY) -m benchmarks.broadcast.tools
 
 shared-code: ## Count the lines of uploads that videos and the library share.
 	@$(PYTHON) scripts/shared_code.py

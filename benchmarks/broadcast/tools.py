@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -84,6 +85,15 @@ def node() -> tuple[str, Path]:
     return program, folder
 
 
+def fetch() -> None:
+    """Fetch the peers ahead of a run, as far as they can be had."""
+    for peer in (nchan, node):
+        try:
+            peer()
+        except ToolMissing as missing:
+            sys.stderr.write(f"{peer.__name__}: {missing}\n")
+
+
 def open_files() -> int:
     """Raise the limit of open files as far as it goes, for this process and all it starts; returns it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -103,3 +113,7 @@ def _run(command: list[str]) -> None:
         raise ToolMissing(f"{command[0]}: {(error.stderr or error.stdout).strip()[-300:]}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolMissing(f"{command[0]}: {error}") from error
+
+
+if __name__ == "__main__":
+    fetch()
