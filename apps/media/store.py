@@ -99,11 +99,8 @@ class _Reach:
 
         A link that only goes does so without its course: whoever deletes a file must not have to wait for all of them.
         """
-        return {link.home_id for link in (*self.removed, *self.standing, *filter(_is_source, self.held))}
-
-
-def _is_source(link: LinkRow) -> bool:
-    return link.is_source
+        sources = [link for link in self.held if link.is_source]
+        return {link.home_id for link in (*self.removed, *self.standing, *sources)}
 
 
 def _lock(library: Library, needs: Needs) -> _Reach:
