@@ -46,9 +46,11 @@ def _has_begun(upload: Upload) -> bool:
     """See to it that the lane has begun the upload's step; False: it is somebody else's turn, or it failed."""
     if upload.step_id is None:
         runner.run_lane(upload.lane)
+        waits = _is_pending(upload)
+        # Read after that: whoever has the lane may begin the step at any moment, and then it waits no more.
         upload.refresh_from_db()
-    if upload.step_id is None and not _is_pending(upload):
-        services.fail(upload.pk, GaveUp("The upload could not be begun."))
+        if upload.step_id is None and not waits:
+            services.fail(upload.pk, GaveUp("The upload could not be begun."))
     return upload.step_id is not None and upload.status == UploadStatus.PROCESSING
 
 

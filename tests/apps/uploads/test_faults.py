@@ -103,6 +103,29 @@ def test_many_workers_complete_it_once(api: ApiClient, live: ApiClient, tus: Tus
     assert _types(course).count("upload-complete") == 1 and StoredFile.objects.count() == 1
 
 
+def test_an_upload_that_another_worker_is_just_beginning_does_not_fail(
+    live: ApiClient, tus: Tus, target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from apps.operations import hints as lanes
+    from apps.uploads import hints
+
+    lanes.use(lambda lane: None)
+    hints.use(lambda upload_id: None)
+    tus.create(4, target, body=b"film", operationId="op")
+    upload = Upload.objects.get()
+    look, run = completion._is_pending, completion.runner.run_lane
+
+    def is_pending(asked: Upload) -> bool:
+        run(upload.lane)
+        return look(asked)
+
+    monkeypatch.setattr(completion.runner, "run_lane", lambda lane: None)
+    monkeypatch.setattr(completion, "_is_pending", is_pending)
+    completion.complete(upload.pk)
+
+    assert live.get("operations/op/").data["status"] == "succeeded"
+
+
 def test_an_abandoned_upload_expires_with_its_step_and_operation(
     live: ApiClient, tus: Tus, target: Any, course: str
 ) -> None:
