@@ -187,6 +187,10 @@ def _text(frame: Mapping[str, Any], key: str) -> str:
     value = frame.get(key)
     if not isinstance(value, str) or not value:
         raise InvalidFrame(f"{key} must be a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as problem:
+        raise InvalidFrame(f"{key} holds half a surrogate pair") from problem
     return value
 
 

@@ -39,6 +39,8 @@ def test_frames_are_read(text: str, frame: frames.ClientFrame):
         '{"type":"subscribe","topic":""}',
         '{"type":"subscribe","topic":null}',
         '{"type":"subscribe","topic":["t"]}',
+        '{"type":"subscribe","topic":"\\ud800"}',
+        '{"type":"unsubscribe","topic":"user:\\udfff"}',
         '{"type":"subscribe","topic":"t","since":"1"}',
         '{"type":"subscribe","topic":"t","since":1.0}',
         '{"type":"subscribe","topic":"t","since":false}',
