@@ -101,7 +101,7 @@ def parse(model: type[Model], raw: Any) -> Model:
 def _fields(error: ValidationError, most: int = 50) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for detail in error.errors(include_url=False, include_context=False, include_input=False)[:most]:
-        # A part with a dot is not a field: it says which kind of change the validator took the item for.
-        path = ".".join(str(part) for part in detail["loc"] if "." not in str(part)) or "body"
+        # A part with a dot or a bracket is not a field: it says what the validator took the value for.
+        path = ".".join(str(part) for part in detail["loc"] if not {".", "["} & {*str(part)}) or "body"
         fields.setdefault(path, []).append(detail["msg"])
     return fields

@@ -173,3 +173,15 @@ def test_deleting_what_is_gone_meanwhile_succeeds_and_says_so(api: ApiClient, ow
     data = [api.operation(answer)["steps"][0]["data"] for answer in answers]
     assert ["alreadyGone" in each for each in data] == [False, True]
     assert [event["type"] for event in events_of(f"user:{owner.pk}")] == ["media-delete-complete"] * 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "fields"),
+    [("some", ["restoreLinks"]), (5, ["restoreLinks"]), (["x"], ["restoreLinks", "restoreLinks.0"])],
+)
+def test_what_links_to_restore_is_refused_by_the_name_of_its_field(
+    live: ApiClient, owner: User, asked: object, fields: list[str]
+) -> None:
+    answer = live.post(f"media/{a_file(owner)}/restore/", {"restoreLinks": asked})
+
+    assert (answer.status, sorted(answer.error["fields"])) == (400, fields)
