@@ -21,20 +21,20 @@ from broadcast.contracts import topics
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file to be changed; ``row`` is None while it is still being created by the same user."""
+    """
+    A file to be changed; ``row`` is None while it is still being created by the same user.
+
+    ``is_settled``: nothing ahead may yet change it, so that what is wrong now is wrong when its turn comes.
+    """
 
     owner_id: UUID
     row: Media | None
+    is_settled: bool
 
     @property
     def lane(self) -> str:
         """The lane in which it is changed, which is named like its owner's topic."""
         return topics.user(self.owner_id)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing ahead may yet change it, so that what is wrong now is wrong when its turn comes."""
-        return self.row is not None and not operations.has_pending(self.lane)
 
 
 def readable(user: User, media_id: UUID) -> Media:
@@ -59,16 +59,17 @@ def changeable(user: User, media_id: UUID, *, also_in_trash: bool = False) -> Fo
         NotFound, PermissionDenied: as for `readable`.
         InTrash: it is in the trash, and will still be when the change's turn comes.
     """
+    # Asked first: what is done in between shows in the row, and not the other way round.
+    is_settled = not operations.has_pending(topics.user(user.pk))
     row = Media.objects.filter(pk=media_id, owner=user).first()
     if row is None and operations.pending_creation(user, media_id) is None:
         # What was created between the two questions is found by the third.
         row = Media.objects.filter(pk=media_id, owner=user).first()
         if row is None:
             raise _refusal(user, media_id)
-    found = Found(user.pk, row)
-    if row and row.deleted_at and not also_in_trash and found.is_settled:
+    if row and row.deleted_at and not also_in_trash and is_settled:
         raise InTrash
-    return found
+    return Found(user.pk, row, is_settled and row is not None)
 
 
 def _refusal(user: User, media_id: UUID) -> NotFound | PermissionDenied:

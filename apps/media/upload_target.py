@@ -22,7 +22,7 @@ from apps.outbox.emit import Draft
 from apps.uploads import show
 from apps.uploads.models import StoredFile, Upload
 from apps.uploads.targets import Planned, Wanted
-from broadcast.contracts import events
+from broadcast.contracts import events, topics
 
 
 class MediaTarget:
@@ -41,7 +41,9 @@ class MediaTarget:
         body = parse(schemas.UploadTarget, wanted.target)
         media_id = body.media_id or _of_temp_id(user, identity, body.temp_id)
         id_ = media_id or ids.new_id()
-        lane = access.changeable(user, id_).lane if media_id else access.Found(user.pk, None).lane
+        if media_id:
+            access.changeable(user, media_id)
+        lane = topics.user(user.pk)
         named = {"mediaId": str(id_), **({"tempId": body.temp_id} if body.temp_id else {})}
         payload = {**named, "name": body.name or wanted.filename or "file", "creates": media_id is None}
         return Planned(

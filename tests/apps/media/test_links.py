@@ -4,7 +4,7 @@ import pytest
 
 from apps.accounts.models import User
 from apps.media.models import Media, MediaLink
-from apps.operations import runner
+from apps.operations import runner, selectors
 from tests.support.api import ApiClient, events_of
 from tests.support.library import a_file
 
@@ -73,6 +73,26 @@ def test_what_cannot_be_linked_is_refused_when_it_is_asked(live: ApiClient, owne
     assert refusal(media, "page", course) == (400, "validation_error")
     live.delete(f"courses/{course}/")
     assert refusal(other, "course", course) == (410, "gone")
+
+
+def test_what_is_put_right_while_a_request_looks_is_not_refused(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = f"user:{owner.pk}"
+    course = api.course()
+    runner.run_lane(f"course:{course}")
+    media = a_file(owner)
+    link = api.post(f"media/{media}/links/", {"targetType": "course", "targetId": course}).data["linkId"]
+    runner.run_lane(lane)
+    api.delete(f"media-links/{link}/")
+
+    def has_pending(asked: str) -> bool:
+        monkeypatch.undo()
+        runner.run_lane(lane)
+        return selectors.has_pending(asked)
+
+    monkeypatch.setattr(selectors, "has_pending", has_pending)
+    assert api.delete(f"media/{media}/").status == 202
 
 
 def test_what_becomes_wrong_on_the_way_fails_its_step(api: ApiClient, owner: User) -> None:
