@@ -15,6 +15,8 @@ KEPT = Path(__file__).parents[1] / "results" / "tools"
 """Where everything is kept between runs."""
 DEBIAN = ("nginx", "libnginx-mod-nchan")
 NODE = ("ws@8.18.3",)
+_NPM_OPTIONS = ("--loglevel=error", "--no-fund", "--no-audit", "--fetch-retries=0", "--fetch-timeout=20000")
+"""Npm would try a registry that it cannot reach for minutes; without that peer the others are measured."""
 _PATIENCE_SECONDS = 180
 
 
@@ -81,7 +83,7 @@ def node() -> tuple[str, Path]:
         if npm is None:
             raise ToolMissing("npm is not installed")
         folder.mkdir(parents=True, exist_ok=True)
-        _run([npm, "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(folder), *NODE])
+        _run([npm, "install", *_NPM_OPTIONS, "--prefix", str(folder), *NODE])
     return program, folder
 
 
@@ -110,7 +112,8 @@ def _run(command: list[str]) -> None:
     try:
         subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
     except subprocess.CalledProcessError as error:
-        raise ToolMissing(f"{command[0]}: {(error.stderr or error.stdout).strip()[-300:]}") from error
+        said = " ".join((error.stderr or error.stdout).split())
+        raise ToolMissing(f"{command[0]}: {said[-1_000:]}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolMissing(f"{command[0]}: {error}") from error
 
