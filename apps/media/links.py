@@ -15,8 +15,9 @@ def of_files(files: Collection[str], *, only_roles: Sequence[str] | None = None)
     """List the links of files, oldest first; ``only_roles``: those in these roles."""
     if not files:
         return []
-    roles = list(only_roles) if only_roles is not None else None
-    return _read(_OF_FILES, [_ids(files), roles, roles])
+    if only_roles is None:
+        return _read(_OF_FILES, [list(files)])
+    return _read(_OF_FILES_IN_ROLES, [list(files), list(only_roles)])
 
 
 def first_of_file(media_id: UUID, limit: int) -> list[LinkRow]:
@@ -26,7 +27,7 @@ def first_of_file(media_id: UUID, limit: int) -> list[LinkRow]:
 
 def by_id(wanted: Collection[str]) -> list[LinkRow]:
     """List the links with these ids, as far as they are there."""
-    return _read(_BY_ID, [_ids(wanted)]) if wanted else []
+    return _read(_BY_ID, [list(wanted)]) if wanted else []
 
 
 def in_the_way(targets: Iterable[Target], files: Collection[str], single_roles: Sequence[str]) -> list[LinkRow]:
@@ -34,7 +35,7 @@ def in_the_way(targets: Iterable[Target], files: Collection[str], single_roles: 
     named = _by_type(targets)
     if not any(named.values()):
         return []
-    return _read(_IN_THE_WAY, [*(named[type_] for type_ in COLUMNS), _ids(files), list(single_roles)])
+    return _read(_IN_THE_WAY, [*(named[type_] for type_ in COLUMNS), list(files), list(single_roles)])
 
 
 def within(courses: Collection[UUID], chapters: Collection[UUID], videos: Collection[UUID]) -> list[LinkRow]:
@@ -48,7 +49,7 @@ def homes_of(targets: Iterable[Target]) -> dict[Target, str]:
     if not any(named.values()):
         return {}
     found = sql.rows(_HOMES, [named[type_] for type_ in COLUMNS])
-    return {Target(type_, str(id_)): str(home) for type_, id_, home in found}
+    return {Target(type_, id_): home for type_, id_, home in found}
 
 
 def last_positions(targets: Iterable[Target]) -> dict[Target, int]:
@@ -57,13 +58,13 @@ def last_positions(targets: Iterable[Target]) -> dict[Target, int]:
     if not any(named.values()):
         return {}
     found = sql.rows(_LAST, [named[type_] for type_ in COLUMNS])
-    return {Target(type_, str(id_)): position for type_, id_, position in found if position is not None}
+    return {Target(type_, id_): position for type_, id_, position in found if position is not None}
 
 
 def delete(links: Sequence[LinkRow]) -> None:
     """Remove links; their files count it."""
     if links:
-        sql.execute("DELETE FROM media_medialink WHERE id = ANY(%b)", [[UUID(link.id) for link in links]])
+        sql.execute("DELETE FROM media_medialink WHERE id = ANY(%b::uuid[])", [[link.id for link in links]])
 
 
 def insert(links: Sequence[LinkRow]) -> None:
@@ -74,7 +75,7 @@ def insert(links: Sequence[LinkRow]) -> None:
 
 def removed_with(files: Collection[str]) -> list[LinkRow]:
     """List what the deletions of files that are in the trash took away."""
-    return _read(_REMOVED_WITH_FILES, [_ids(files)]) if files else []
+    return _read(_REMOVED_WITH_FILES, [list(files)]) if files else []
 
 
 def removed_with_course(course_id: UUID) -> list[LinkRow]:
@@ -86,8 +87,8 @@ def keep_removed(links: Sequence[tuple[UUID, LinkRow]]) -> None:
     """Keep links for the undoing of the deletions that took them away."""
     if links:
         rows = [
-            (deletion, UUID(link.id), UUID(link.media_id), UUID(link.home_id), link.target.type, UUID(link.target.id),
-             link.role, link.position, UUID(link.created_by), link.created_at)
+            (deletion, link.id, link.media_id, link.home_id, *link.target, link.role, link.position, link.created_by,
+             link.created_at)
             for deletion, link in links
         ]  # fmt: skip
         sql.execute(_KEEP, sql.columns(rows))
@@ -97,7 +98,7 @@ def hand_over(links: Sequence[LinkRow]) -> None:
     """Have links that a file's deletion took away come back when their deleted courses do."""
     if links:
         begin_course_deletions({UUID(link.home_id) for link in links}, clock.now())
-        sql.execute(_HAND_TO_COURSES, [[UUID(link.id) for link in links]])
+        sql.execute(_HAND_TO_COURSES, [[link.id for link in links]])
 
 
 def begin_course_deletions(courses: Collection[UUID], now: datetime) -> None:
@@ -111,46 +112,41 @@ def hand_to_files(course_id: UUID) -> None:
 
 
 def _read(statement: str, values: Sequence[Any]) -> list[LinkRow]:
-    return [_row(*found) for found in sql.rows(statement, values)]
-
-
-def _row(
-    id_: UUID, media: UUID, home: UUID, type_: str, target: UUID, role: str, position: int, by: UUID, at: Any
-) -> LinkRow:
-    return LinkRow(str(id_), str(media), str(home), Target(type_, str(target)), role, position, str(by), at)
+    return [
+        LinkRow(id_, media, home, Target(type_, target), role, position, by, at)
+        for id_, media, home, type_, target, role, position, by, at in sql.rows(statement, values)
+    ]
 
 
 def _columns(link: LinkRow) -> tuple[Any, ...]:
-    targets = (UUID(link.target.id) if link.target.type == type_ else None for type_ in COLUMNS)
-    ids = (UUID(link.id), UUID(link.media_id), UUID(link.home_id), *targets)
-    return (*ids, link.role, link.position, UUID(link.created_by), link.created_at)
+    targets = (link.target.id if link.target.type == type_ else None for type_ in COLUMNS)
+    return (link.id, link.media_id, link.home_id, *targets, link.role, link.position, link.created_by, link.created_at)
 
 
-def _by_type(targets: Iterable[Target]) -> dict[str, list[UUID]]:
-    named: dict[str, list[UUID]] = {type_: [] for type_ in COLUMNS}
+def _by_type(targets: Iterable[Target]) -> dict[str, list[str]]:
+    named: dict[str, list[str]] = {type_: [] for type_ in COLUMNS}
     for target in targets:
-        named[target.type].append(UUID(target.id))
+        named[target.type].append(target.id)
     return named
 
 
-def _ids(texts: Iterable[str]) -> list[UUID]:
-    return [UUID(text) for text in texts]
-
-
+# Ids come and go as text: the rules have no use for others, and to make a UUID of each takes Python longer than
+# PostgreSQL takes to read one.
 _LINK = """
-    SELECT id, media_id, home_id,
+    SELECT id::text, media_id::text, home_id::text,
         CASE WHEN video_id IS NOT NULL THEN 'video' WHEN chapter_id IS NOT NULL THEN 'chapter' ELSE 'course' END,
-        coalesce(video_id, chapter_id, course_id), role, position, created_by, created_at
-    FROM media_medialink
+        coalesce(video_id, chapter_id, course_id)::text, role, position, created_by::text, created_at
+    FROM media_medialink link
 """
-_OF_FILES = _LINK + "WHERE media_id = ANY(%b) AND (%b::text[] IS NULL OR role = ANY(%b::text[])) ORDER BY id"
-_FIRST_OF_FILE = _LINK + "WHERE media_id = %s ORDER BY id LIMIT %s"
-_BY_ID = _LINK + "WHERE id = ANY(%b)"
+_OF_FILES = _LINK + "WHERE media_id = ANY(%b::uuid[]) ORDER BY link.id"
+_OF_FILES_IN_ROLES = _LINK + "WHERE media_id = ANY(%b::uuid[]) AND role = ANY(%b) ORDER BY link.id"
+_FIRST_OF_FILE = _LINK + "WHERE media_id = %s ORDER BY link.id LIMIT %s"
+_BY_ID = _LINK + "WHERE id = ANY(%b::uuid[])"
 _IN_THE_WAY = (
     _LINK
     + """
     WHERE (course_id = ANY(%b::uuid[]) OR chapter_id = ANY(%b::uuid[]) OR video_id = ANY(%b::uuid[]))
-        AND (media_id = ANY(%b) OR role = ANY(%b))
+        AND (media_id = ANY(%b::uuid[]) OR role = ANY(%b))
 """
 )
 _WITHIN = (
@@ -161,18 +157,18 @@ _WITHIN = (
 """
 )
 _HOMES = """
-    SELECT 'course', id, id FROM courses_course WHERE id = ANY(%b)
-    UNION ALL SELECT 'chapter', id, course_id FROM courses_chapter WHERE id = ANY(%b)
-    UNION ALL SELECT 'video', id, course_id FROM courses_video WHERE id = ANY(%b)
+    SELECT 'course', id::text, id::text FROM courses_course WHERE id = ANY(%b::uuid[])
+    UNION ALL SELECT 'chapter', id::text, course_id::text FROM courses_chapter WHERE id = ANY(%b::uuid[])
+    UNION ALL SELECT 'video', id::text, course_id::text FROM courses_video WHERE id = ANY(%b::uuid[])
 """
 _LAST = """
-    SELECT 'course', target, (SELECT max(position) FROM media_medialink WHERE course_id = target)
+    SELECT 'course', target::text, (SELECT max(position) FROM media_medialink WHERE course_id = target)
     FROM unnest(%b::uuid[]) AS target
     UNION ALL
-    SELECT 'chapter', target, (SELECT max(position) FROM media_medialink WHERE chapter_id = target)
+    SELECT 'chapter', target::text, (SELECT max(position) FROM media_medialink WHERE chapter_id = target)
     FROM unnest(%b::uuid[]) AS target
     UNION ALL
-    SELECT 'video', target, (SELECT max(position) FROM media_medialink WHERE video_id = target)
+    SELECT 'video', target::text, (SELECT max(position) FROM media_medialink WHERE video_id = target)
     FROM unnest(%b::uuid[]) AS target
 """
 _INSERT = """
@@ -182,11 +178,11 @@ _INSERT = """
         %b::uuid[], %b::timestamptz[])
 """
 _REMOVED = """
-    SELECT link.id, link.media_id, link.home_id, link.target_type, link.target_id, link.role, link.position,
-        link.created_by, link.created_at
+    SELECT link.id::text, link.media_id::text, link.home_id::text, link.target_type, link.target_id::text, link.role,
+        link.position, link.created_by::text, link.created_at
     FROM media_removedlink link JOIN media_deletion deletion ON deletion.id = link.deletion_id
 """
-_REMOVED_WITH_FILES = _REMOVED + "WHERE deletion.media_id = ANY(%b)"
+_REMOVED_WITH_FILES = _REMOVED + "WHERE deletion.media_id = ANY(%b::uuid[])"
 _REMOVED_WITH_COURSE = _REMOVED + "WHERE deletion.course_id = %s"
 _KEEP = """
     INSERT INTO media_removedlink
@@ -196,7 +192,7 @@ _KEEP = """
 """
 _HAND_TO_COURSES = """
     UPDATE media_removedlink link SET deletion_id = deletion.id
-    FROM media_deletion deletion WHERE deletion.course_id = link.home_id AND link.id = ANY(%b)
+    FROM media_deletion deletion WHERE deletion.course_id = link.home_id AND link.id = ANY(%b::uuid[])
 """
 _BEGIN_COURSE_DELETIONS = """
     INSERT INTO media_deletion (created_at, id, course_id)

@@ -75,7 +75,7 @@ def load(owner_id: str, needs: Needs) -> Library:
     library.links = {link.id: link for link in (*reach.held, *_load_links(needs, targets))}
     library.versions = _load_versions(needs.in_single_roles)
     library.unborn = _unborn(library, needs)
-    library.uploading = {str(id_) for (id_,) in sql.rows(_UPLOADING, [[UUID(t.id) for t in targets]])}
+    library.uploading = {id_ for (id_,) in sql.rows(_UPLOADING, [[target.id for target in targets]])}
     return library
 
 
@@ -149,7 +149,7 @@ def lock(files: set[str]) -> None:
 
     def take(homes: set[str]) -> None:
         _lock_courses(homes, set())
-        sql.rows("SELECT id FROM media_media WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE", [_ids(files)])
+        sql.rows("SELECT id FROM media_media WHERE id = ANY(%b::uuid[]) ORDER BY id FOR NO KEY UPDATE", [list(files)])
 
     def find() -> _Reach:
         return _Reach(held=link_table.of_files(files, only_roles=(SOURCE,)))
@@ -158,13 +158,13 @@ def lock(files: set[str]) -> None:
 
 
 def _lock_courses(wanted: set[str], users: set[str]) -> dict[str, CourseRow]:
-    found = sql.rows(_LOCK_COURSES, [_ids(users), _ids(wanted)]) if wanted else []
-    return {str(id_): CourseRow(str(id_), deleted_at is not None, dict(roles)) for id_, deleted_at, roles in found}
+    found = sql.rows(_LOCK_COURSES, [list(users), list(wanted)]) if wanted else []
+    return {id_: CourseRow(id_, deleted_at is not None, dict(roles)) for id_, deleted_at, roles in found}
 
 
 def _lock_files(owner_id: str, wanted: set[str]) -> dict[str, FileRow]:
-    found = sql.rows(_LOCK_FILES, [UUID(owner_id), _ids(wanted)])
-    return {str(row[0]): FileRow(str(row[0]), *row[1:]) for row in found}
+    found = sql.rows(_LOCK_FILES, [owner_id, list(wanted)])
+    return {row[0]: FileRow(*row) for row in found}
 
 
 def _load_links(needs: Needs, targets: set[Target]) -> list[LinkRow]:
@@ -176,8 +176,8 @@ def _load_links(needs: Needs, targets: set[Target]) -> list[LinkRow]:
 
 def _load_versions(wanted: set[str]) -> dict[str, dict[int, VersionRow]]:
     versions: dict[str, dict[int, VersionRow]] = {}
-    for media, number, *facts in sql.rows(_LOAD_VERSIONS, [_ids(wanted)]) if wanted else ():
-        versions.setdefault(str(media), {})[number] = VersionRow(*facts)
+    for media, number, *facts in sql.rows(_LOAD_VERSIONS, [list(wanted)]) if wanted else ():
+        versions.setdefault(media, {})[number] = VersionRow(*facts)
     return versions
 
 
@@ -186,7 +186,7 @@ def _unborn(library: Library, needs: Needs) -> set[str]:
     named = needs.files | needs.links | needs.courses | {target.id for target in needs.targets}
     there = library.files.keys() | library.links.keys() | library.courses.keys() | {t.id for t in library.homes}
     absent = named - needs.created - there
-    return {str(id_) for id_ in operations.failed_creations(_ids(absent))} if absent else set()
+    return {str(id_) for id_ in operations.failed_creations([UUID(id_) for id_ in absent])} if absent else set()
 
 
 def save(before: Library, after: Library) -> None:
@@ -204,8 +204,8 @@ def save(before: Library, after: Library) -> None:
 def _save_files(before: Library, after: Library) -> None:
     created = [row for id_, row in after.files.items() if id_ not in before.files]
     if created:
-        rows = [(UUID(row.id), row.name, row.category, row.status, row.updated_at) for row in created]
-        sql.execute(_INSERT_FILES, [UUID(after.owner_id), *sql.columns(rows)])
+        rows = [(row.id, row.name, row.category, row.status, row.updated_at) for row in created]
+        sql.execute(_INSERT_FILES, [after.owner_id, *sql.columns(rows)])
     changed = [row for id_, row in after.files.items() if id_ in before.files and before.files[id_] != row]
     if changed:
         sql.execute(_UPDATE_FILES, sql.columns([_saved(row) for row in changed]))
@@ -213,7 +213,7 @@ def _save_files(before: Library, after: Library) -> None:
 
 def _saved(row: FileRow) -> tuple[object, ...]:
     facts = (row.name, row.category, row.status, row.content_type, row.size, row.number, row.version)
-    return (UUID(row.id), *facts, row.updated_at, row.deleted_at, row.purge_at)
+    return (row.id, *facts, row.updated_at, row.deleted_at, row.purge_at)
 
 
 def _save_deletions(before: Library, after: Library) -> None:
@@ -224,11 +224,11 @@ def _save_deletions(before: Library, after: Library) -> None:
     }
     over = (_deleted(before) & after.files.keys()) - standing
     if over:
-        Deletion.objects.filter(media__in=_ids(over)).delete()
+        Deletion.objects.filter(media__in=[UUID(id_) for id_ in over]).delete()
     new = {media: ids.new_id() for media in _deleted(after) - standing}
     if new:
         at = [after.files[media].updated_at for media in new]
-        sql.execute(_INSERT_DELETIONS, [list(new.values()), _ids(new), at])
+        sql.execute(_INSERT_DELETIONS, [list(new.values()), list(new), at])
         link_table.keep_removed([(new[media], link) for media in new for link in _removed(after, media).values()])
 
 
@@ -255,37 +255,32 @@ def entry(
     details: object, now: datetime,
 ) -> Line:  # fmt: skip
     """Make a line of history; ``actor_id`` empty: nobody, it was time."""
-    who = UUID(actor_id) if actor_id else None
-    about = (ids.new_id(), UUID(owner_id), UUID(media_id), media_name)
-    return (*about, action, who, operation_id, json.dumps(details), now)
-
-
-def _ids(texts: Iterable[str]) -> list[UUID]:
-    return [UUID(text) for text in texts]
+    about = (ids.new_id(), owner_id, media_id, media_name)
+    return (*about, action, actor_id or None, operation_id, json.dumps(details), now)
 
 
 _LOCK_COURSES = """
-    SELECT id, deleted_at, ARRAY(
+    SELECT id::text, deleted_at, ARRAY(
         SELECT ARRAY[user_id::text, role] FROM courses_membership
         WHERE course_id = course.id AND user_id = ANY(%b::uuid[])
     )
-    FROM courses_course course WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE
+    FROM courses_course course WHERE id = ANY(%b::uuid[]) ORDER BY course.id FOR NO KEY UPDATE
 """
 _LOCK_FILES = """
-    SELECT id, name, category, status, content_type, size, current_version, link_count, version, updated_at,
+    SELECT id::text, name, category, status, content_type, size, current_version, link_count, version, updated_at,
         deleted_at, purge_at
-    FROM media_media WHERE owner_id = %s AND id = ANY(%b) ORDER BY id FOR NO KEY UPDATE
+    FROM media_media file WHERE owner_id = %s AND id = ANY(%b::uuid[]) ORDER BY file.id FOR NO KEY UPDATE
 """
-_UPLOADING = "SELECT id FROM courses_video WHERE id = ANY(%b) AND status = 'uploading'"
+_UPLOADING = "SELECT id::text FROM courses_video WHERE id = ANY(%b::uuid[]) AND status = 'uploading'"
 _LOAD_VERSIONS = """
-    SELECT version.media_id, version.number, file.category, file.content_type, file.size
+    SELECT version.media_id::text, version.number, file.category, file.content_type, file.size
     FROM media_mediaversion version JOIN uploads_storedfile file ON file.id = version.file_id
-    WHERE version.media_id = ANY(%b)
+    WHERE version.media_id = ANY(%b::uuid[])
 """
 _INSERT_FILES = """
     INSERT INTO media_media (owner_id, id, name, category, status, content_type, size, link_count, version,
         created_at, updated_at)
-    SELECT %s, id, name, category, status, '', 0, 0, 1, at, at
+    SELECT %s::uuid, id, name, category, status, '', 0, 0, 1, at, at
     FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[])
         AS row(id, name, category, status, at)
 """

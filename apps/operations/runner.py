@@ -110,11 +110,11 @@ def _attach_operations(steps: Sequence[Step]) -> None:
     """Give each step its operation: of that only the key and the user are loaded, of the user whether they may act."""
     operations: dict[UUID, Operation] = {}
     for step in steps:
-        row: Any = step
-        user = User(id=row.user_id, is_active=row.by_active_user)
-        step.operation = operations.setdefault(
-            step.operation_id, Operation(id=step.operation_id, key=row.operation_key, user=user)
-        )
+        if step.operation_id not in operations:
+            row: Any = step
+            user = User(id=row.user_id, is_active=row.by_active_user)
+            operations[step.operation_id] = Operation(id=step.operation_id, key=row.operation_key, user=user)
+        step.operation = operations[step.operation_id]
 
 
 # The steps are as they were when the statement began. One that somebody ran since, before letting go of the lane, is
