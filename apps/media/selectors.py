@@ -135,29 +135,35 @@ def _page_nearby(
     Read a page from the next files in its order; None: too few of them fit.
 
     The planner takes filters, orders and letters for independent. Where they are not, as with small files in the order
-    of sizes, it would go through half a library in the hope of the next one, so it is not asked. When hardly any of the
-    first ones fit, that is all: what fits is rare then, and soon found by an index; unless it is many times as much as
-    can be found soon, so that they were an odd stretch of the order.
+    of sizes, it would go through half a library in the hope of the next one, so it is not asked for a plan. When hardly
+    any of the first ones fit, that is all: what fits is rare then, and soon found by an index. How many names have the
+    letters, the planner does know. Few are found by an index sooner than among what comes next, for in any order names
+    with a word may lie in heaps; of very many the first ones were an odd stretch.
     """
     found, last = _fitting(ordering, [*where, *after], filters, wanted, _AT_FIRST)
-    if len(found) == wanted or last is None:
+    missing = wanted - len(found)
+    if not missing or last is None:
         return found
-    among = _THEN_IN_INDEX if ordering.has([one.column for one in filters]) else _THEN
-    seems_rare = len(found) * among < (wanted - len(found)) * _AT_FIRST
-    if seems_rare and (among == _THEN or _estimate([*where, *filters]) < _MANY):
+    in_index = ordering.has([one.column for one in filters])
+    among = _THEN_IN_INDEX if in_index else _THEN
+    hopeful = len(found) * among >= missing * _AT_FIRST * (2 if in_index else 1)
+    judged = filters if in_index else [one for one in filters if one.column == _NAME]
+    if judged and (hopeful or in_index):
+        fit = _estimate([*where, *judged])
+        hopeful = fit >= _FEW and (hopeful or (in_index and fit >= _MANY))
+    if not hopeful:
         return None
     beyond = _Condition("place", *ordering.beyond(last[1], last[0]))
-    more, last = _fitting(ordering, [*where, beyond], filters, wanted - len(found), among)
-    found += more
-    return found if len(found) == wanted or last is None else None
+    more, last = _fitting(ordering, [*where, beyond], filters, missing, among)
+    return [*found, *more] if len(more) == missing or last is None else None
 
 
 _AT_FIRST = 1_500
 _THEN = 10_500
 _THEN_IN_INDEX = 30_000
 """Where the table need not be read, files cost a fifth."""
-_MANY = 40_000
-"""So many files take some 80 ms to be found by an index and sorted."""
+_FEW, _MANY = 10_000, 40_000
+"""So many files take some 15 and 60 ms to be found by an index and sorted."""
 
 
 def _estimate(conditions: Sequence[_Condition]) -> int:
