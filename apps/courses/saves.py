@@ -81,8 +81,8 @@ def _step_keys(changes: Sequence[Any], request_key: str) -> list[str]:
 
 
 def _candidates(changes: Sequence[Any]) -> set[str]:
-    """Collect what may be a tempId of an earlier request: whatever is referred to and is not an id."""
-    return {name for change in changes for _, names in _references(change) for name in names if not _is_id(name)} | {
+    """Collect what may be a tempId of an earlier request: all that is referred to, for a tempId may look like an id."""
+    return {name for change in changes for _, names in _references(change) for name in names} | {
         change.temp_id for change in changes if getattr(change, "temp_id", None)
     }
 

@@ -237,9 +237,10 @@ def _columns(steps: Sequence[NewStep], request_key: str) -> list[list[Any]]:
 
 def temp_ids(user: User, operation_key: str | None, names: set[str]) -> dict[str, UUID]:
     """Return what earlier requests of an operation assigned to tempIds."""
-    if operation_key is None or not names:
+    known = {name for name in names if "\x00" not in name}
+    if operation_key is None or not known:
         return {}
-    steps = Step.objects.filter(operation__user=user, operation__key=operation_key, temp_id__in=names)
+    steps = Step.objects.filter(operation__user=user, operation__key=operation_key, temp_id__in=known)
     return {step.temp_id: step.creates for step in steps.order_by("id") if step.creates}
 
 

@@ -1,6 +1,7 @@
 """The consolidated save."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -218,6 +219,21 @@ def test_temp_ids_are_known_to_later_requests_of_the_same_operation(live: ApiCli
     assert live.get(f"chapters/{chapter}/").status == 200
     assert [event["type"] for event in events_of(course)].count("batch-operation-complete") == 1
     assert live.post("chapters/t/videos/", {"title": "x"}).status == 404
+
+
+def test_a_temp_id_that_looks_like_an_id_is_known_to_later_saves(live: ApiClient) -> None:
+    course, temp_id = live.course(), str(uuid4())
+    named = {"operationId": "op", "expect": 2}
+    live.post(f"courses/{course}/chapters/", {"title": "c", "tempId": temp_id, "stepId": "1", **named})
+    save(live, course, {"action": "video.create", "chapterId": temp_id, "title": "v"}, **named, stepId="2")
+
+    assert [video["title"] for video in live.outline(course)["chapters"][0]["videos"]] == ["v"]
+
+
+@pytest.mark.parametrize("path", ["chapters/%00/videos/", "media/%00/links/"])
+def test_a_name_that_cannot_be_stored_names_nothing(api: ApiClient, path: str) -> None:
+    body = {"title": "v"} if path.startswith("chapters") else {"targetType": "course", "targetId": str(uuid4())}
+    assert api.post(path, body, operation_id="op").status == 404
 
 
 def test_ids_of_another_course_fail_their_change(live: ApiClient) -> None:
