@@ -282,6 +282,14 @@ def test_members_are_set_and_removed_and_the_owner_stays() -> None:
     assert outline.members == {OWNER: "owner", EDITOR: "editor", "new": "viewer"}
 
 
+def test_who_leaves_while_being_removed_is_gone_already() -> None:
+    outline = an_outline()
+    results = do(outline, change("member.remove", userId=VIEWER), change("member.remove", VIEWER, userId=VIEWER))
+
+    assert [code(result) for result in results] == [None, None]
+    assert results[1].data["alreadyGone"] is True
+
+
 def test_a_list_that_names_something_unborn_says_so() -> None:
     outline = an_outline(0, 0)
     outline.unborn = {"new0"}
