@@ -71,9 +71,10 @@ def lanes_creating(ids: Collection[UUID]) -> list[str]:
 
 
 def failed_creations(ids: Iterable[UUID]) -> set[UUID]:
-    """Return those of the ids whose creation failed."""
-    failed = Step.objects.filter(creates__in=set(ids), status=StepStatus.FAILED)
-    return {id_ for id_ in failed.values_list("creates", flat=True) if id_}
+    """Return those of the ids whose creation failed, and did not succeed when it was tried again."""
+    tries = Step.objects.filter(creates__in=set(ids)).values_list("creates", "status")
+    created = {id_ for id_, status in tries if status == StepStatus.SUCCEEDED}
+    return {id_ for id_, status in tries if id_ and status == StepStatus.FAILED} - created
 
 
 def has_pending(lane: str) -> bool:

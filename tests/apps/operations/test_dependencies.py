@@ -115,6 +115,22 @@ def test_after_a_failed_creation_its_id_is_not_known_any_more(api: ApiClient, co
     assert api.patch(f"chapters/{chapter}/", {"title": "x"}).status == 404
 
 
+def test_what_was_created_when_it_was_tried_again_is_not_there_when_it_is_deleted(
+    api: ApiClient, course: str, lane_of: Any
+) -> None:
+    created = api.post(f"courses/{course}/chapters/", {"title": "C", "operationId": "op"})
+    api.post("operations/op/cancel/")
+    api.post("operations/op/retry/")
+    lane_of(course)
+    api.delete(f"chapters/{created.data['chapterId']}/")
+    lane_of(course)
+    changes = [{"action": "chapter.update", "chapterId": created.data["chapterId"], "title": "x"}]
+    late = api.post(f"courses/{course}/save/", {"changes": changes})
+    lane_of(course)
+
+    assert _error(api, late) == "not_found"
+
+
 def test_a_course_creation_that_crashed_is_told_to_its_submitter(api: ApiClient) -> None:
     created = api.post("courses/", {"title": "Never"})
     Step.objects.update(payload={"courseId": created.data["courseId"]})
