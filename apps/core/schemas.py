@@ -31,8 +31,13 @@ class Body(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)
 
 
-def _storable(text: str) -> str:
-    """Refuse what is text to JSON but not to a database: NUL, and halves of surrogate pairs."""
+def storable(text: str) -> str:
+    """
+    Refuse what is text to JSON but not to a database: NUL, and halves of surrogate pairs.
+
+    Raises:
+        PydanticCustomError: a ValueError that says which.
+    """
     if "\x00" in text:
         raise PydanticCustomError("nul_character", "Text must not contain NUL characters")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
@@ -65,7 +70,7 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
-Text = Annotated[str, AfterValidator(_storable), Documented(r"^[^\u0000]*$")]
+Text = Annotated[str, AfterValidator(storable), Documented(r"^[^\u0000]*$")]
 Title = Annotated[
     Text,
     StringConstraints(min_length=1, max_length=255, pattern=r"\S"),

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.core import errors
+from apps.core.schemas import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,7 @@ class Ordering:
             return value
         if type(written) is not kind or (kind is int and abs(written) >= 2**63):
             raise ValueError("another type")
-        if kind is str and "\x00" in written:
-            raise ValueError("not storable")
-        return written
+        return storable(written) if kind is str else written
 
 
 def _encode(parts: list[Any]) -> str:

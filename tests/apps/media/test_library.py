@@ -1,7 +1,10 @@
 """Lists and searches of a library: filters, orders, pages, totals."""
 
+import base64
+import json
 from datetime import timedelta
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -92,6 +95,16 @@ def test_pages_hold_every_file_once_in_order_while_files_come_and_go(
 def test_a_question_that_makes_no_sense_is_refused(api: ApiClient, query: str) -> None:
     answer = api.get(f"media/?{query}")
     assert (answer.status, answer.error["code"]) == (400, "validation_error")
+
+
+@pytest.mark.parametrize("name", ["\x00", "\ud800"])
+def test_a_cursor_of_a_name_that_cannot_be_is_refused(api: ApiClient, name: str) -> None:
+    cursor = _encode(["name", False, name, str(UUID(int=0))])
+    assert api.get(f"media/?ordering=name&cursor={cursor}").status == 400
+
+
+def _encode(parts: list[object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
 def test_a_cursor_of_another_order_is_refused(api: ApiClient, owner: User) -> None:
