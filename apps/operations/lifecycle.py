@@ -195,7 +195,9 @@ def _results(operations: Sequence[Operation]) -> dict[UUID, list[dict[str, Any]]
 
 
 def _result(step: Step) -> dict[str, Any]:
-    return {"stepId": step.key, "action": step.action, "status": step.status, **step.subject, "error": step.error}
+    """Say what became of a step, but for its error's lists: the step's own event has them, and 50 would be too long."""
+    error = step.error and {name: value for name, value in step.error.items() if not isinstance(value, list)}
+    return {"stepId": step.key, "action": step.action, "status": step.status, **step.subject, "error": error}
 
 
 _WRITE_STEPS = """

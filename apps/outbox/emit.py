@@ -85,7 +85,8 @@ def encode(draft: Draft, now: datetime) -> tuple[str, str | None]:
     """
     Encode a draft as it is sent, but for its seq: what stands before and what after it; None: it has no seq.
 
-    One that could be over the limit loses its longest list or text and says ``truncated``.
+    One that could be over the limit loses its longest list or text, in an object of its data too, and says
+    ``truncated``.
     """
     if draft.topic.startswith(CONTROL):
         return events.encode(draft.data).decode(), None
@@ -105,8 +106,14 @@ def encode(draft: Draft, now: datetime) -> tuple[str, str | None]:
             # The first one is the envelope's: the data comes after it, and nothing before it may hold a quote.
             before, _, after = body.decode().partition(f'"seq":{_NO_LONGER_SEQ}')
             return before + '"seq":', after
-        longest = max(data, key=lambda name: len(events.encode({name: data[name]})))
-        data = {name: value for name, value in data.items() if name != longest} | {"truncated": True}
+        data = _without_longest(data) | {"truncated": True}
+
+
+def _without_longest(data: Mapping[str, Any]) -> dict[str, Any]:
+    longest = max(data, key=lambda name: len(events.encode({name: data[name]})))
+    inner = data[longest]
+    rest = {name: value for name, value in data.items() if name != longest}
+    return rest | {longest: _without_longest(inner)} if isinstance(inner, Mapping) and inner else rest
 
 
 # All in one statement: numbers are taken, put into the events, and the events written. On the way topics are leased

@@ -68,6 +68,14 @@ def test_each_file_stands_alone_and_the_end_tells_who_failed(live: ApiClient, ow
     assert codes == [None, "in_use", "not_found", "not_found"]
     assert (_end(owner)["succeeded"], _end(owner)["failed"]) == (1, 3)
     assert not Media.objects.get(pk=theirs).trashed
+    (told,) = [
+        event["data"]["error"]
+        for event in events_of(f"user:{owner.pk}")
+        if event["data"].get("mediaId") == used and event["type"] == "operation-failed"
+    ]
+    in_batch = _end(owner)["results"][1]["error"]
+    assert len(told["blockers"]) == 1
+    assert in_batch == {name: value for name, value in told.items() if name != "blockers"}
 
 
 def test_a_dry_run_says_what_would_happen_and_does_nothing(live: ApiClient, owner: User) -> None:

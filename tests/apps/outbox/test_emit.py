@@ -178,6 +178,13 @@ def test_more_is_left_out_until_it_fits() -> None:
     assert _encoded(a=["x" * 1000] * 70, b=["y" * 1000] * 80, c=1) == {"c": 1, "truncated": True}
 
 
+def test_of_an_error_its_lists_are_left_out_and_what_it_is_stays() -> None:
+    error = {"code": "in_use", "message": "This file is in use.", "blockers": [{"title": "x" * 1000}] * 70}
+    assert _encoded(stepId="1", error=error) == {
+        "stepId": "1", "error": {"code": "in_use", "message": "This file is in use."}, "truncated": True,
+    }  # fmt: skip
+
+
 def test_a_long_event_takes_its_place_like_any_other() -> None:
     with transaction.atomic():
         assert emit.emit([draft(COURSE), draft(COURSE, ids="x" * 70_000), draft(COURSE)], now=NOW) == [1, 2, 3]
