@@ -84,8 +84,8 @@ def _end_uploads(
     ended = uploads.fail_all_of(gone, Gone("The video was deleted."), now) if gone else []
     goes = before.course and after.course and after.course.deleted_at and not before.course.deleted_at
     if goes:
-        waiting = Video.objects.filter(course=course_id, status=rules.UPLOADING).values_list("pk", flat=True)
-        ended += uploads.fail_all_of(list(waiting), Gone("The course was deleted."), now)
+        videos = Video.objects.filter(course=course_id).values_list("pk", flat=True)
+        ended += uploads.fail_all_of(list(videos), Gone("The course was deleted."), now)
     return ended
 
 

@@ -18,7 +18,7 @@ from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.operations.submit import Identity
 from apps.outbox.emit import Draft
-from apps.uploads import names, purges, show
+from apps.uploads import names, purges, selectors, show
 from apps.uploads.models import StoredFile, Upload
 from apps.uploads.targets import Planned, Wanted
 from broadcast.contracts import events, topics
@@ -73,6 +73,10 @@ class VideoTarget:
         video = _video(upload)
         if video is None or video.course.deleted_at:
             return Outcome(step, upload.topic, error=errors.Gone("The video was deleted.").as_dict())
+        if step.payload["creates"] and video.filename != upload.filename:
+            # Someone gave it another name meanwhile.
+            file.filename = video.filename
+            file.save(update_fields=["filename"])
         replaced, video.file = video.file, file
         video.status, video.filename, video.updated_at = VideoStatus.COMPLETE, file.filename, now
         video.save(update_fields=["file", "status", "filename", "updated_at"])
@@ -86,7 +90,8 @@ class VideoTarget:
         video = _video(upload)
         if video is None:
             return Outcome(step, upload.topic, error=error.as_dict())
-        video.status = VideoStatus.COMPLETE if video.file_id else VideoStatus.ERROR
+        ended = VideoStatus.COMPLETE if video.file_id else VideoStatus.ERROR
+        video.status = VideoStatus.UPLOADING if selectors.has_another(upload) else ended
         video.updated_at = now
         video.save(update_fields=["status", "updated_at"])
         return Outcome(step, upload.topic, data={"status": video.status}, error=error.as_dict())

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from django.conf import settings
 
-from apps.core.errors import CourseHubError
+from apps.core.errors import CourseHubError, Gone
 from apps.media import bulk, dependencies, rules, selectors, sources, store
 from apps.media.errors import BLOCKERS_MAX, InUse
-from apps.media.library import Change, Result
+from apps.media.library import Change, Library, Result
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.operations.pace import Pace
@@ -44,8 +44,9 @@ class MediaLane:
         told = _tell_of_videos(done, now)
         outcomes = [_outcome(owner_id, step, result, told.get(step.pk, ())) for step, result in done]
         _begin_uploads(done, now)
+        ended = _end_uploads(before, after, now)
         bulk.tell_progress(under_way, outcomes)
-        return outcomes
+        return [*outcomes, *ended]
 
 
 def _change(step: Step) -> Change:
@@ -61,6 +62,13 @@ def _without_ended(steps: Sequence[Step], changes: list[Change]) -> list[Change]
         replace(change, payload={**change.payload, "uploadEnded": True}) if step.pk in ended else change
         for step, change in zip(steps, changes, strict=True)
     ]
+
+
+def _end_uploads(before: Library, after: Library, now: datetime) -> list[Outcome]:
+    """End what is still being uploaded into files that go into the trash, or for good."""
+    stay = {id_ for id_, file in after.files.items() if not file.deleted_at}
+    gone = [UUID(id_) for id_, file in before.files.items() if not file.deleted_at and id_ not in stay]
+    return uploads.fail_all_of(gone, Gone("The file was deleted."), now) if gone else []
 
 
 def _begin_uploads(done: Sequence[tuple[Step, Result]], now: datetime) -> None:

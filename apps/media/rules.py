@@ -269,18 +269,16 @@ def _already_unlinked(library: Library, change: Change) -> Result:
 
 
 def _upload(library: Library, change: Change, now: datetime, kept: timedelta) -> Result:  # noqa: ARG001
-    """Begin an upload: of a file that is not there yet, or of a new version of one that is."""
+    """Begin an upload: of a file that is not there yet, or, also when it is tried again, into one that is."""
     if change.payload.get("uploadEnded"):
         raise Gone("This upload has ended.")
     id_ = change.payload["mediaId"]
     ids = {"mediaId": id_, "uploadId": change.payload["uploadId"]}
-    if not change.payload["creates"]:
+    if id_ in library.files or not change.payload["creates"]:
         file = replace(_living(library, change), status="uploading", updated_at=now)
         library.files[id_] = file
         data = {"mediaId": id_, "updates": {"status": "uploading"}, "version": file.version}
         return Result(ids, (Event(events.MEDIA_UPDATED, data, _own(library)),), is_open=True)
-    if id_ in library.files:
-        raise Conflict("This exists already.")
     name = change.payload["name"]
     file = FileRow(id_, name, "other", "uploading", "", 0, None, 0, 1, updated_at=now)
     library.files[id_] = file

@@ -271,7 +271,10 @@ _LOCK_FILES = """
         deleted_at, purge_at
     FROM media_media file WHERE owner_id = %s AND id = ANY(%b::uuid[]) ORDER BY file.id FOR NO KEY UPDATE
 """
-_UPLOADING = "SELECT id::text FROM courses_video WHERE id = ANY(%b::uuid[]) AND status = 'uploading'"
+_UPLOADING = """
+    SELECT target_id::text FROM uploads_upload
+    WHERE target_id = ANY(%b::uuid[]) AND status IN ('uploading', 'processing') AND step_id IS NOT NULL
+"""
 _LOAD_VERSIONS = """
     SELECT version.media_id::text, version.number, file.category, file.content_type, file.size
     FROM media_mediaversion version JOIN uploads_storedfile file ON file.id = version.file_id

@@ -19,7 +19,7 @@ from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.operations.submit import Identity
 from apps.outbox.emit import Draft
-from apps.uploads import show
+from apps.uploads import selectors, show
 from apps.uploads.models import StoredFile, Upload
 from apps.uploads.targets import Planned, Wanted
 from broadcast.contracts import events, topics
@@ -70,7 +70,9 @@ class MediaTarget:
             return self.failed(upload, step, error, now)
         number = _add_version(media, upload, file, now)
         _record(media, upload, step, number, now)
-        data = {**step.subject, "status": Status.COMPLETE, "finalData": show.final_data(file, in_event=True)}
+        versions = {"currentVersion": number, "version": media.version + (number > 1)}
+        final_data = show.final_data(file, in_event=True)
+        data = {**step.subject, "status": Status.COMPLETE, **versions, "finalData": final_data}
         draft = Draft(events.MEDIA_UPLOAD_COMPLETED, upload.topic, step.operation.key, data)
         told = sources.tell(dict.fromkeys(sources.fed_by(media.pk), step.operation.key), now)
         return Outcome(step, upload.topic, data=data, drafts=[draft, *(draft for _, draft in told)])
@@ -79,7 +81,8 @@ class MediaTarget:
         media = _file(upload)
         if media is None:
             return Outcome(step, upload.topic, error=error.as_dict())
-        status = Status.COMPLETE if media.current_version else Status.ERROR
+        ended = Status.COMPLETE if media.current_version else Status.ERROR
+        status = Status.UPLOADING if selectors.has_another(upload) else ended
         Media.objects.filter(pk=media.pk).update(status=status, updated_at=now)
         return Outcome(step, upload.topic, data={"status": status}, error=error.as_dict())
 

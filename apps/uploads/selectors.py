@@ -34,6 +34,12 @@ def upload(user: User, upload_id: UUID) -> Upload:
     return found
 
 
+def has_another(of: Upload) -> bool:
+    """Say whether another upload to the same target is under way."""
+    begun = Upload.objects.filter(target_id=of.target_id, status__in=OPEN, step__isnull=False)
+    return begun.exclude(pk=of.pk).exists()
+
+
 def left_lying(patience: timedelta, limit: int) -> list[UUID]:
     """Name uploads with all their bytes whose completion nobody is at, and that are due; the oldest first."""
     now = clock.now()

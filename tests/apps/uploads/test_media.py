@@ -1,9 +1,12 @@
 """Uploads into a library: new files, new versions, and what fails."""
 
+import pytest
+
 from apps.accounts.models import User
 from apps.media.models import Media
 from apps.uploads.models import StoredFile
 from tests.support.api import ApiClient, events_of
+from tests.support.library import a_file
 from tests.support.uploading import Tus
 
 
@@ -22,16 +25,58 @@ def test_a_file_comes_into_the_library_and_a_new_version_of_it(live: ApiClient, 
     tus.create(3, {"kind": "media", "mediaId": media}, body=b"new", filename="new.mp4")
     data = live.get(f"media/{media}/").data
     assert (data["name"], data["currentVersion"], data["size"], len(data["versions"])) == ("intro.mp4", 2, 3, 2)
+    told = events_of(f"user:{owner.pk}")[-1]["data"]
+    assert (told["currentVersion"], told["version"]) == (2, data["version"])
     actions = [entry["action"] for entry in live.get(f"media/{media}/history/").data]
     assert actions == ["media.version", "media.version", "media.upload"]
 
 
-def test_what_comes_for_a_file_that_was_purged_is_discarded(live: ApiClient, tus: Tus, owner: User) -> None:
-    upload = tus.create(6, {"kind": "media"})
+@pytest.mark.parametrize("of", ["a new file", "a new version"])
+def test_what_comes_for_a_file_in_the_trash_is_not_wanted_any_more(
+    live: ApiClient, tus: Tus, owner: User, of: str
+) -> None:
+    media = a_file(owner) if of == "a new version" else None
+    upload = tus.create(6, {"kind": "media", "mediaId": media} if media else {"kind": "media"}, operationId="op")
+    media = str(Media.objects.get().pk)
+    files = StoredFile.objects.count()
+    live.delete(f"media/{media}/")
+
+    assert live.get("operations/op/").data["steps"][0]["error"]["code"] == "gone"
+    assert "operation-failed" in [event["type"] for event in events_of(f"user:{owner.pk}")[-2:]]
+    assert tus.patch(upload.url, 0, b"abcdef").status == 410
+    live.post(f"media/{media}/restore/")
+    status = "complete" if of == "a new version" else "error"
+    assert (live.get(f"media/{media}/").data["status"], StoredFile.objects.count()) == (status, files)
+
+
+@pytest.mark.parametrize("way", ["the upload", "its operation"])
+def test_a_new_file_that_failed_comes_when_it_is_tried_again(live: ApiClient, tus: Tus, owner: User, way: str) -> None:
+    upload = tus.create(6, {"kind": "media", "tempId": "t"}, operationId="op")
+    media = str(Media.objects.get().pk)
+    tus.request("DELETE", upload.url)
+    assert live.get(f"media/{media}/").data["status"] == "error"
+    answer = live.post(f"uploads/{upload.upload_id}/retry/" if way == "the upload" else "operations/op/retry/")
+    assert answer.status == 202
+    tus.patch(upload.url, 0, b"abcdef")
+
+    data = live.get(f"media/{media}/").data
+    assert (data["status"], data["size"], data["currentVersion"]) == ("complete", 6, 1)
+    assert live.operation(answer)["status"] == "succeeded"
+
+
+def test_a_file_is_being_uploaded_while_another_upload_into_it_goes_on(live: ApiClient, tus: Tus, owner: User) -> None:
+    media = a_file(owner)
+    one, other = (tus.create(6, {"kind": "media", "mediaId": media}) for _ in range(2))
+    tus.request("DELETE", one.url)
+    assert live.get(f"media/{media}/").data["status"] == "uploading"
+    tus.request("DELETE", other.url)
+    assert live.get(f"media/{media}/").data["status"] == "complete"
+
+
+def test_what_is_purged_leaves_nothing(live: ApiClient, tus: Tus, owner: User) -> None:
+    tus.create(6, {"kind": "media"}, body=b"abcdef")
     media = Media.objects.get().pk
     live.delete(f"media/{media}/")
     live.post(f"media/{media}/purge/")
-    assert tus.patch(upload.url, 0, b"abcdef").offset == 6
 
-    assert events_of(f"user:{owner.pk}")[-1]["type"] == "operation-failed"
     assert not StoredFile.objects.exists() and not Media.objects.exists()

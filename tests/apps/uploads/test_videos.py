@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from apps.accounts.models import User
 from apps.courses.models import Video
 from apps.uploads.inspection.facts import Facts
 from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import ApiClient, events_of
+from tests.support.library import a_file
 from tests.support.memory_store import MemoryStore
 from tests.support.replay import replay
 from tests.support.uploading import MIB, Looker, Tus, content
@@ -165,6 +167,33 @@ def test_should_the_new_one_fail_the_old_one_stays(live: ApiClient, tus: Tus, ch
 
     shown = live.get(f"videos/{video}/").data
     assert (shown["status"], shown["file"]["size"], shown["filename"]) == ("complete", 5, "film.mp4")
+
+
+def test_a_video_is_being_uploaded_while_another_upload_into_it_goes_on(
+    live: ApiClient, tus: Tus, owner: User, course: str, chapter: str
+) -> None:
+    video = live.video(chapter)
+    one, other = (tus.create(6, {"kind": "video", "videoId": video}, operationId=key) for key in ("a", "b"))
+    tus.request("DELETE", one.url)
+
+    assert live.get(f"videos/{video}/").data["status"] == "uploading"
+    linked = live.post(f"media/{a_file(owner)}/links/", {"targetType": "video", "targetId": video, "role": "source"})
+    assert live.operation(linked)["steps"][0]["error"]["code"] == "conflict"
+    live.delete(f"courses/{course}/")
+    assert live.get("operations/b/").data["status"] == "failed"
+    assert tus.patch(other.url, 0, b"second").status == 410
+
+
+def test_a_filename_given_while_the_file_comes_stays(live: ApiClient, tus: Tus, course: str, chapter: str) -> None:
+    said = tus.create(4, {"kind": "video", "chapterId": chapter}, filename="film.mp4")
+    video = live.outline(course)["chapters"][0]["videos"][0]["id"]
+    before = live.outline(course)
+    live.patch(f"videos/{video}/", {"filename": "renamed.mp4"})
+    tus.patch(said.url, 0, b"film")
+
+    shown = live.get(f"videos/{video}/").data
+    assert (shown["filename"], shown["file"]["filename"]) == ("renamed.mp4", "renamed.mp4")
+    assert replay(before, events_of(course)) == live.outline(course)
 
 
 # What goes meanwhile
