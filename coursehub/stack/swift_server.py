@@ -25,6 +25,8 @@ eventlet.monkey_patch()
 
 from eventlet.green import socket  # noqa: E402
 from swift.common import bufferedhttp, constraints, utils, wsgi  # noqa: E402
+from swift.common.middleware.s3api.controllers import multi_upload  # noqa: E402
+from swift.common.middleware.s3api.s3response import NoSuchUpload  # noqa: E402
 from swift.common.ring import RingBuilder  # noqa: E402
 
 SERVERS = {"account": 1, "container": 2, "object": 3}
@@ -91,6 +93,7 @@ def main() -> None:
     front = eventlet.listen(("127.0.0.1", settings["port"]), backlog=512)
     front.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     bufferedhttp.BufferedHTTPConnection.connect = connect
+    multi_upload._get_upload_info = upload_info
     if storage := os.fork():
         signal.signal(signal.SIGCHLD, lambda *_: os.waitpid(storage, os.WNOHANG)[0] and os._exit(1))
         serve("proxy", front)
@@ -129,6 +132,17 @@ def connect(connection: Any) -> None:
     connection._connected_time = time.time()
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.sock.connect(str(connection.port))
+
+
+def upload_info(request: Any, app: Any, upload_id: str) -> Any:
+    """Stand in for `multi_upload._get_upload_info`: a part that comes once the upload is complete breaks the object."""
+    found, is_under_way = _upload_info(request, app, upload_id)
+    if request.method == "PUT" and not is_under_way:
+        raise NoSuchUpload(upload_id=upload_id)
+    return found, is_under_way
+
+
+_upload_info = multi_upload._get_upload_info
 
 
 def serve(kind: str, sock: Any) -> None:

@@ -128,6 +128,9 @@ def test_a_multipart_upload_becomes_an_object_and_completing_it_again_does_no_ha
     assert either.get_range("a/long", PART - 1, 3) == b"abb"
     assert (either.head("a/long").size, either.head("a/long").content_type) == (PART + 10, "video/mp4")
     assert list(either.list_multiparts("a/")) == []
+    with pytest.raises(UploadMissing):
+        either.upload_part("a/long", upload, 2, b"late")
+    assert either.get_range("a/long", PART - 1, 3) == b"abb"
     either.delete("a/long")
 
 
