@@ -80,15 +80,18 @@ def finish(upload: Upload, parts: Sequence[Part]) -> None:
         raise errors.Invalid(fields={"parts": ["Each part once."]})
     if not upload.storage_upload_id:
         raise errors.Conflict("No part of this upload has been signed yet.")
-    figures.finish(upload, upload.declared_size or upload.offset, UploadStatus.UPLOADING)
-    if _hand_over(upload, parts):
+    told = upload.declared_size or upload.offset
+    figures.finish(upload, told, UploadStatus.UPLOADING)
+    if _hand_over(upload, parts, told):
         hints.send([upload.pk])
 
 
 @transaction.atomic
-def _hand_over(upload: Upload, parts: Sequence[Part]) -> bool:
-    open_ = Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING)
-    if not open_.update(status=UploadStatus.PROCESSING, expires_at=clock.now() + services.idle_time()):
+def _hand_over(upload: Upload, parts: Sequence[Part], told: int) -> bool:
+    """Give it to the workers, who tell no figure below ``told``; False: it has ended, or they have it."""
+    is_open = Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING)
+    until, reported = clock.now() + services.idle_time(), Greatest("reported", told)
+    if not is_open.update(status=UploadStatus.PROCESSING, expires_at=until, reported=reported):
         return False
     upload.parts.all().delete()
     Part.objects.bulk_create(parts)

@@ -65,6 +65,21 @@ def test_what_the_client_reports_is_seen_by_everyone(live: ApiClient, target: An
     assert live.get(f"uploads/{id_}/").data["bytes"] == 5 * MIB
 
 
+def test_progress_does_not_go_back_when_the_last_parts_were_not_reported(
+    live: ApiClient, target: Any, store: MemoryStore, bridge: MemoryBridge
+) -> None:
+    body = content(8 * MIB)
+    id_ = _create(live, target, size=len(body)).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    parts = [_put(store, 1, body[: 5 * MIB])]
+    live.get(f"{MULTIPART}/{id_}")
+    parts.append(_put(store, 2, body[5 * MIB :]))
+    live.post(f"{MULTIPART}/{id_}/complete", {"parts": parts})
+
+    figures = [(event["data"]["status"], event["data"]["progress"]) for event in bridge.progress]
+    assert figures[-2:] == [("uploading", 100), ("processing", 100)]
+
+
 def test_a_lie_about_the_size_is_found_out(live: ApiClient, course: str, target: Any, store: MemoryStore) -> None:
     id_ = _create(live, target, size=5 * 1024**3).body["uploadId"]
     live.get(f"{MULTIPART}/{id_}/1")
