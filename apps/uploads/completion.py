@@ -17,7 +17,7 @@ from django.db.models import F
 from apps.core import clock, errors
 from apps.operations import lifecycle, open_steps, runner
 from apps.operations.models import Step, StepStatus
-from apps.uploads import assembly, figures, leases, looking, purges, services, storage, targets
+from apps.uploads import assembly, figures, leases, looking, purges, services, sizes, storage, targets
 from apps.uploads.errors import GaveUp, NotAllowed, WrongChecksum, WrongSize
 from apps.uploads.inspection import inspector
 from apps.uploads.inspection.facts import Facts
@@ -78,7 +78,7 @@ def _complete(upload: Upload, lease: Lease) -> None:
     except storage.StorageRefused as error:
         log.error("Storage refused to complete an upload.", extra={"uploadId": str(upload.pk), "reason": str(error)})
         _fail(upload, lease, GaveUp("Storage does not have the file as it was sent; upload it again."))
-    except (WrongSize, WrongChecksum, NotAllowed) as error:
+    except (WrongSize, WrongChecksum, NotAllowed, errors.PayloadTooLarge) as error:
         _fail(upload, lease, error)
 
 
@@ -110,7 +110,9 @@ def _look_at(upload: Upload) -> tuple[Facts, int, str]:
     """Make the object, and find out what it is; returns that, its size and its checksum, which may be empty."""
     assembly.assemble(upload)
     size = storage.store().head(upload.key).size
-    if upload.declared_size is not None and size != upload.declared_size:
+    if upload.declared_size is None:
+        sizes.check_found(upload.user, size, besides=upload.pk)
+    elif size != upload.declared_size:
         raise WrongSize(announced=upload.declared_size, found=size)
     checksum = _checksum(upload, size)
     found = looking.look(upload.key, size)
@@ -158,7 +160,7 @@ def _record(upload: Upload, lease: Lease, facts: Facts, size: int, checksum: str
         services.throw_away(found, "target gone")
     else:
         found.status, found.file = UploadStatus.COMPLETE, file
-    found.finished_at = now
+    found.declared_size, found.finished_at = size, now
     found.save()
     lifecycle.conclude([outcome], now=now)
 

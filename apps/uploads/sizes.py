@@ -33,7 +33,24 @@ def check(size: int | None) -> None:
     """
     if size == 0:
         raise errors.Invalid("An empty file cannot be uploaded.", fields={"size": ["At least 1 byte."]})
-    if size is not None and size > settings.UPLOAD_MAX_BYTES:
+    if size is not None:
+        _check_largest(size)
+
+
+def check_found(user: User, size: int, *, besides: UUID) -> None:
+    """
+    Refuse a file that has come, and whose size nobody had said: what ``besides`` has turned out to be.
+
+    Raises:
+        errors.PayloadTooLarge: it is larger than any may be.
+        QuotaExceeded: there would be too many bytes.
+    """
+    _check_largest(size)
+    make_room_for_more(user, size, besides=besides)
+
+
+def _check_largest(size: int) -> None:
+    if size > settings.UPLOAD_MAX_BYTES:
         raise errors.PayloadTooLarge("The file is too large.", maximum=settings.UPLOAD_MAX_BYTES)
 
 

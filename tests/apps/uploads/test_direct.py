@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from apps.accounts.models import User
 from apps.uploads.models import Purge, StoredFile, Upload
@@ -87,6 +88,31 @@ def test_a_lie_about_the_size_is_found_out(live: ApiClient, course: str, target:
 
     failed = events_of(course)[-1]["data"]
     assert (failed["error"]["code"], failed["error"]["found"]) == ("size_mismatch", 10)
+    assert Purge.objects.filter(key=Upload.objects.get().key).exists()
+
+
+def test_a_size_that_nobody_said_is_known_in_the_end(live: ApiClient, target: Any, store: MemoryStore) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    live.post(f"{MULTIPART}/{id_}/complete", {"parts": [_put(store, 1, b"film")]})
+
+    upload = live.get(f"uploads/{id_}/").data
+    assert (upload["status"], upload["progress"], upload["bytes"], upload["total"]) == ("complete", 100, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"), [("UPLOAD_MAX_BYTES", "payload_too_large"), ("UPLOAD_QUOTA_BYTES", "quota_exceeded")]
+)
+def test_a_size_that_nobody_said_is_held_to_the_limits(
+    live: ApiClient, course: str, target: Any, store: MemoryStore, settings: Settings, setting: str, code: str
+) -> None:
+    setattr(settings, setting, 9)
+    id_ = _create(live, target).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    live.post(f"{MULTIPART}/{id_}/complete", {"parts": [_put(store, 1, b"ten bytes!")]})
+
+    failed = events_of(course)[-1]["data"]
+    assert (failed["error"]["code"], failed["error"]["maximum"]) == (code, 9)
     assert Purge.objects.filter(key=Upload.objects.get().key).exists()
 
 
