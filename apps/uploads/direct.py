@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Greatest
 
@@ -57,8 +58,14 @@ def arrived(upload: Upload) -> list[PartInfo]:
 
 
 def report(upload: Upload, parts: Sequence[Part]) -> None:
-    """Take a client's word for parts that have arrived, so that everyone sees how far it is."""
+    """
+    Take a client's word for parts that have arrived, so that everyone sees how far it is.
+
+    Raises:
+        errors.Invalid: a part occurs twice.
+    """
     _check_open(upload)
+    _check_each_once(parts)
     Part.objects.bulk_create(
         parts, update_conflicts=True, unique_fields=["upload", "number"], update_fields=["size", "etag"]
     )
@@ -76,8 +83,7 @@ def finish(upload: Upload, parts: Sequence[Part]) -> None:
     if upload.status in (UploadStatus.PROCESSING, UploadStatus.COMPLETE):
         return
     _check_open(upload)
-    if len({part.number for part in parts}) != len(parts):
-        raise errors.Invalid(fields={"parts": ["Each part once."]})
+    _check_each_once(parts)
     if not upload.storage_upload_id:
         raise errors.Conflict("No part of this upload has been signed yet.")
     told = upload.declared_size or upload.offset
@@ -113,6 +119,11 @@ def _check_open(upload: Upload) -> None:
         raise errors.Conflict("This upload has all its parts.", status=upload.status)
 
 
+def _check_each_once(parts: Sequence[Part]) -> None:
+    if len({part.number for part in parts}) != len(parts):
+        raise errors.Invalid(fields={"parts": ["Each part once."]})
+
+
 def _prolong(upload: Upload) -> None:
     """Keep it open for longer; not with every request."""
     until = clock.now() + services.idle_time()
@@ -134,8 +145,9 @@ def _look(upload: Upload) -> None:
 
 
 def _note(upload: Upload, count: int) -> None:
-    """Tell how many bytes there are, never fewer than before, never more than announced."""
-    count = max(upload.offset, count if upload.declared_size is None else min(count, upload.declared_size))
+    """Tell how many bytes there are, never fewer than before, never more than announced, or than any file may have."""
+    limit = settings.UPLOAD_MAX_BYTES if upload.declared_size is None else upload.declared_size
+    count = max(upload.offset, min(count, limit))
     Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING).update(offset=Greatest("offset", count))
     upload.offset = count
     figures.offer(upload, count, UploadStatus.UPLOADING)

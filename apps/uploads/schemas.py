@@ -40,7 +40,8 @@ Size = Annotated[int, Field(ge=0, le=2**53 - 1), BeforeValidator(whole)]
 FileSize = Annotated[int, Field(ge=1, le=2**53 - 1), BeforeValidator(whole), _Largest()]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=65_536)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-ETag = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
+ETag = Annotated[Text, StringConstraints(min_length=1, max_length=253)]
+"""With the quotes that it is kept in it has 255 characters."""
 PartNumber = Annotated[int, Field(ge=1, le=sizes.PARTS_MAX), BeforeValidator(whole)]
 Target = Annotated[dict[str, Any], _AnyTarget()]
 _NUMBER = r"([1-9][0-9]{0,3}|10000)"

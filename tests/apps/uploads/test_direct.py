@@ -124,6 +124,30 @@ def test_parts_that_storage_does_not_have_fail_the_upload(live: ApiClient, targe
     assert Upload.objects.get().error["code"] == "processing_failed"
 
 
+@pytest.mark.parametrize("path", ["parts", "complete"])
+@pytest.mark.parametrize(
+    ("etags", "field"), [(["e", "f"], "parts"), (["e" * 254], "parts.0.ETag")], ids=["one part twice", "a long ETag"]
+)
+def test_parts_that_cannot_be_are_refused(
+    live: ApiClient, target: Any, path: str, etags: list[str], field: str
+) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    said = live.post(f"{MULTIPART}/{id_}/{path}", {"parts": [{"PartNumber": 1, "ETag": etag} for etag in etags]})
+    assert (said.status, list(said.body["error"]["fields"])) == (400, [field])
+
+
+def test_the_longest_etag_is_kept(live: ApiClient, target: Any) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    assert live.post(f"{MULTIPART}/{id_}/parts", {"parts": [{"PartNumber": 1, "ETag": "e" * 253}]}).status == 200
+
+
+def test_no_report_comes_to_more_than_a_file_may_have(live: ApiClient, target: Any, settings: Settings) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    parts = [{"PartNumber": number, "ETag": "e", "Size": 2**53 - 1} for number in range(1, 1101)]
+    assert live.post(f"{MULTIPART}/{id_}/parts", {"parts": parts}).data["bytes"] == settings.UPLOAD_MAX_BYTES
+
+
 def test_aborting_ends_it(live: ApiClient, target: Any) -> None:
     id_ = _create(live, target, operationId="op").body["uploadId"]
     live.get(f"{MULTIPART}/{id_}/1")
