@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
+from gunicorn.http.errors import ParseException
 
 from apps.core import errors, rendering
 
@@ -17,6 +18,8 @@ _DISCARDED_AT_MOST = 64 * 1024 * 1024
 _DISCARDING_SECONDS = 2.0
 _PIECE = 64 * 1024
 
+BROKEN = (OSError, ParseException)
+"""What reading a body raises when its connection breaks, nothing comes for too long, or its chunks are malformed."""
 
 _left_to_views: list[str] = []
 
@@ -26,8 +29,15 @@ def leave_to_view(prefix: str) -> None:
     _left_to_views.append(prefix)
 
 
-def is_too_large(request: HttpRequest) -> bool:
-    """Say whether a body is over the limit; reads one only if it comes in chunks, without a length."""
+def refusal(request: HttpRequest) -> errors.CourseHubError | None:
+    """Say why a body is not taken, if it is over the limit or broken; reads one only if it comes in chunks."""
+    try:
+        return errors.PayloadTooLarge() if _is_too_large(request) else None
+    except BROKEN:
+        return errors.Invalid("The body breaks off, or its chunks are malformed.")
+
+
+def _is_too_large(request: HttpRequest) -> bool:
     if request.path.startswith(tuple(_left_to_views)):
         return False
     if _comes_in_chunks(request):
@@ -36,13 +46,13 @@ def is_too_large(request: HttpRequest) -> bool:
     return length.isdigit() and int(length) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
 
-def refuse(request: HttpRequest) -> JsonResponse:
+def refuse(request: HttpRequest, error: errors.CourseHubError) -> JsonResponse:
     """
-    Answer 413 at once, and throw away what still comes.
+    Answer with an error at once, and throw away what still comes.
 
     Closing a connection with unread data resets it, and the client would see that instead of the answer.
     """
-    response = rendering.answer_error(errors.PayloadTooLarge())
+    response = rendering.answer_error(error)
     throw_rest_away(request, response)
     return response
 
@@ -82,6 +92,6 @@ def _discard(environ: dict[str, Any]) -> None:
     if socket is not None:
         socket.settimeout(_DISCARDING_SECONDS)
     left = _DISCARDED_AT_MOST
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*BROKEN):
         while left > 0 and (piece := environ["wsgi.input"].read(_PIECE)):
             left -= len(piece)

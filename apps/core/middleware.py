@@ -17,7 +17,7 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class RequestContext:
-    """Names the request, logs and measures it, and refuses a body that is too large."""
+    """Names the request, logs and measures it, and refuses a body that is too large, or broken."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -32,8 +32,8 @@ class RequestContext:
         return response
 
     def _respond(self, request: HttpRequest) -> HttpResponse:
-        if bodies.is_too_large(request):
-            return bodies.refuse(request)
+        if refusal := bodies.refusal(request):
+            return bodies.refuse(request, refusal)
         response = self.get_response(request)
         bodies.see_to_unread(request, response)
         return response

@@ -23,7 +23,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from apps.core import clock, errors
+from apps.core import bodies, clock, errors
 from apps.uploads import purges, services, storage
 from apps.uploads.errors import ChecksumMismatch, Fenced
 from apps.uploads.leases import Lease
@@ -142,7 +142,7 @@ class Receiver:
     def _read(self, size: int) -> bytes:
         try:
             return self.source.read(size)
-        except OSError:  # the connection broke, or nothing came for too long: what came until then counts
+        except bodies.BROKEN:  # what came until then counts
             return b""
 
     def _take(self, piece: bytes) -> None:

@@ -70,6 +70,26 @@ def test_bytes_that_are_not_taken(connection: HTTPConnection, cast: Cast, offset
     assert cast.owner.again().request("DELETE", upload.url, None, {"Tus-Resumable": "1.0.0"}).status == 204
 
 
+IN_CHUNKS = {"Transfer-Encoding": "chunked"}
+BROKEN_CHUNKS = b"4\r\nfilm\r\nZZ\r\n"
+
+
+def test_a_body_in_broken_chunks_is_refused(connection: HTTPConnection, cast: Cast) -> None:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {cast.owner.token}"}
+    response = ask(connection, "POST", "/api/v1/courses/", iter([BROKEN_CHUNKS]), {**headers, **IN_CHUNKS})
+    assert (response.status, response.getheader("Connection")) == (400, "close")
+
+
+def test_bytes_in_broken_chunks_are_an_upload_that_breaks_off(connection: HTTPConnection, cast: Cast) -> None:
+    upload = tus.create(cast.owner, 10, {"kind": "media"})
+    headers = {"Authorization": f"Bearer {cast.owner.token}", "Tus-Resumable": "1.0.0", "Upload-Offset": "0"}
+    sent = {**headers, **IN_CHUNKS, "Content-Type": tus.BYTES}
+    response = ask(connection, "PATCH", upload.url, iter([BROKEN_CHUNKS]), sent)
+    assert (response.status, response.getheader("Connection")) == (204, "close")
+    assert int(response.headers["Upload-Offset"]) == upload.offset()
+    assert cast.owner.again().request("DELETE", upload.url, None, {"Tus-Resumable": "1.0.0"}).status == 204
+
+
 def test_bytes_that_are_taken_one_request_after_the_other(
     connection: HTTPConnection, cast: Cast, course: Course
 ) -> None:
