@@ -18,9 +18,9 @@ class Owner(Protocol):
 
     def cancelled(self, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         """
-        Let go of running steps, within the caller's transaction.
+        Let go of running steps, and of pending ones that will not be run, within the caller's transaction.
 
-        Locks what they are about, then the steps (`lock`), and returns a failed outcome for each that still runs.
+        Locks what they are about, then those that run (`lock`), and returns a failed outcome for each of these.
         """
 
     def retried(self, steps: Sequence[Step], now: datetime) -> None:

@@ -1,5 +1,6 @@
 """What is done to whole operations: cancelling, retrying, giving up on steps that never came, forgetting."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -28,7 +29,7 @@ def cancel(operation_id: UUID) -> None:
     # Locked first, as a runner does it: what it is running now is waited for, and counts.
     pending = Step.objects.select_for_update(no_key=True).filter(operation=operation_id, status=StepStatus.PENDING)
     steps = list(pending.order_by("id"))
-    ended = _let_go(operation_id, now)
+    ended = _let_go(operation_id, steps, now)
     operation = Operation.objects.select_for_update(no_key=True).get(pk=operation_id)
     if operation.finished_at:
         raise errors.Conflict("This operation has ended.", status=operation.status)
@@ -37,10 +38,11 @@ def cancel(operation_id: UUID) -> None:
     lifecycle.cancel(operation, steps, ended, now=now)
 
 
-def _let_go(operation_id: UUID, now: datetime) -> list[Outcome]:
-    """Have the owners of an operation's open steps end them."""
+def _let_go(operation_id: UUID, pending: Sequence[Step], now: datetime) -> list[Outcome]:
+    """Have the owners of an operation's open steps end them, and let go of those that have not begun."""
     running = Step.objects.filter(operation=operation_id, status=StepStatus.RUNNING).order_by("id")
-    return [outcome for owner, steps in open_steps.by_owner(running) for outcome in owner.cancelled(steps, now)]
+    owned = open_steps.by_owner([*pending, *running])
+    return [outcome for owner, steps in owned for outcome in owner.cancelled(steps, now)]
 
 
 def retry(operation: Operation, user: User, identity: submit.Identity, digest: str) -> submit.Accepted:

@@ -314,7 +314,7 @@ class StepOwner:
     def cancelled(self, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         from apps.operations.errors import Cancelled
 
-        of_steps = Upload.objects.filter(step__in=steps, status__in=OPEN)
+        of_steps = Upload.objects.filter(pk__in=[step.payload["uploadId"] for step in steps], status__in=OPEN)
         hold(of_steps)
         uploads = [upload for upload in _lock(list(of_steps.values_list("pk", flat=True))) if upload.status in OPEN]
         return _fail(uploads, Cancelled(), UploadStatus.ABORTED, now)

@@ -26,8 +26,10 @@ class Keeper:
         self.keeps: set[str] = set()
         self.spoilt: set[str] = set()
         self.redone: list[str] = []
+        self.let_go: list[str] = []
 
     def cancelled(self, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+        self.let_go += [step.key for step in steps]
         locked = open_steps.lock(step.pk for step in steps if step.key not in self.keeps)
         return [Outcome(step, step.topic, data={"status": "error"}, error=Cancelled().as_dict()) for step in locked]
 
@@ -175,6 +177,18 @@ def test_cancelling_ends_what_its_owner_lets_go_of_and_tells_it(owner: User, not
     assert outcomes() == {"1.0": "cancelled", "1.1": "cancelled"}
     assert (operation().status, operation().failed) == ("cancelled", 2)
     assert types()[2:] == ["operation-failed", "operation-failed", "batch-operation-complete"]
+
+
+def test_its_owner_is_told_of_those_that_will_not_begin(owner: User, notes: Notes, keeper: Keeper) -> None:
+    ask(owner, "open", request="a", expect=2)
+    runner.run_lane(LANE)
+    ask(owner, "open", request="b", expect=2)
+    services.cancel(operation().pk)
+
+    assert sorted(keeper.let_go) == ["a", "b"]
+    assert outcomes() == {"a": "cancelled", "b": "cancelled"}
+    assert (operation().status, operation().failed) == ("cancelled", 2)
+    assert types() == ["note-create-complete", "operation-failed", "batch-operation-complete"]
 
 
 def test_what_has_ended_since_stays_as_it_ended(owner: User, notes: Notes, keeper: Keeper) -> None:

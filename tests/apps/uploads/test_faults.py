@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from apps.core import clock
+from apps.operations import hints as lanes
 from apps.operations import services as operations
+from apps.operations import tasks
 from apps.operations.models import Operation
 from apps.uploads import chores, completion, storage
 from apps.uploads.models import Purge, StoredFile, Upload, UploadStatus
@@ -91,6 +93,24 @@ def test_an_aborted_upload_may_be_sent_again_from_the_beginning(live: ApiClient,
     assert live.get(f"videos/{said.headers['CourseHub-Video-Id']}/").data["file"]["size"] == 4
 
 
+@pytest.mark.parametrize("kind", ["video", "media"])
+def test_cancelling_its_operation_aborts_an_upload_that_has_not_begun(
+    live: ApiClient, tus: Tus, target: Any, kind: str
+) -> None:
+    lanes.use(lambda lane: None)
+    said = tus.create(4, target if kind == "video" else {"kind": "media"}, operationId="op")
+    assert live.post("operations/op/cancel/").status == 202
+
+    upload = live.get(f"uploads/{said.upload_id}/").data
+    assert (upload["status"], upload["error"]["code"]) == ("aborted", "cancelled")
+    assert (tus.head(said.url).status, tus.patch(said.url, 0, b"film").status) == (410, 410)
+    assert live.get("operations/op/").data["steps"][0]["error"]["code"] == "cancelled"
+    lanes.use(tasks.run_lane)
+    assert live.post("operations/op/retry/", {"operationId": "again"}).status == 202
+    tus.patch(said.url, 0, b"film")
+    assert live.get("operations/again/").data["status"] == "succeeded"
+
+
 def test_many_workers_complete_it_once(api: ApiClient, live: ApiClient, tus: Tus, target: Any, course: str) -> None:
     from apps.uploads import hints
 
@@ -106,7 +126,6 @@ def test_many_workers_complete_it_once(api: ApiClient, live: ApiClient, tus: Tus
 def test_an_upload_that_another_worker_is_just_beginning_does_not_fail(
     live: ApiClient, tus: Tus, target: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apps.operations import hints as lanes
     from apps.uploads import hints
 
     lanes.use(lambda lane: None)
