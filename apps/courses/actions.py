@@ -39,7 +39,8 @@ class CourseLane:
         done = list(zip(steps, results, strict=True))
         told = _tell(before, after, done, now)
         _begin_uploads(done, now)
-        ended = _end_uploads(course_id, before, after, store.delete(before, after), now)
+        gone = {*store.delete(before, after), *_gone_at_once(done, after)}
+        ended = _end_uploads(course_id, before, after, gone, now)
         return [*(_outcome(lane, after, step, result, told.get(step.pk, ())) for step, result in done), *ended]
 
 
@@ -77,8 +78,14 @@ def _begin_uploads(done: Sequence[tuple[Step, Result]], now: datetime) -> None:
     )
 
 
+def _gone_at_once(done: Sequence[tuple[Step, Result]], after: Outline) -> set[UUID]:
+    """Name the videos whose upload has just begun and that are deleted already."""
+    begun = {step.payload["videoId"] for step, result in done if step.action == rules.UPLOAD and not result.error}
+    return {UUID(id_) for id_ in begun - after.videos.keys()}
+
+
 def _end_uploads(
-    course_id: UUID, before: Outline, after: Outline, gone: Sequence[UUID], now: datetime
+    course_id: UUID, before: Outline, after: Outline, gone: Collection[UUID], now: datetime
 ) -> list[Outcome]:
     """End what is still being uploaded to videos that go, alone or with their course."""
     ended = uploads.fail_all_of(gone, Gone("The video was deleted."), now) if gone else []

@@ -26,7 +26,7 @@ def conclude(outcomes: Sequence[Outcome], *, now: datetime) -> None:
     Write what became of steps, tell it, and end the operations that are thereby complete.
 
     The last act before the commit, because it takes seqs. The steps must be locked by the caller, and pending or (open
-    ones) running.
+    ones) running. A step that begins and ends in one transaction has two outcomes, in this order.
     """
     if not outcomes:
         return
@@ -88,9 +88,10 @@ def _told_at(step: Step) -> str:
 
 
 def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> dict[UUID, Operation]:
-    """Write what became of steps; returns their operations, locked."""
+    """Write what became of steps, of each its last outcome; returns their operations, locked."""
     if not outcomes:
         return {}
+    outcomes = list({outcome.step.pk: outcome for outcome in outcomes}.values())
     statuses = [_step_status(outcome) for outcome in outcomes]
     data = [json.dumps(outcome.data) if not outcome.error else None for outcome in outcomes]
     failures = [json.dumps(outcome.error) if outcome.error else None for outcome in outcomes]

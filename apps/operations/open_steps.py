@@ -50,9 +50,13 @@ def by_owner(steps: Iterable[Step]) -> list[tuple[Owner, list[Step]]]:
 
 
 def lock(ids: Iterable[int]) -> list[Step]:
-    """Lock those of the steps that still run, in the order of ids, with their operations."""
-    running = Step.objects.filter(pk__in=list(ids), status=StepStatus.RUNNING).select_related("operation")
-    return list(running.select_for_update(no_key=True, of=("self",)).order_by("id"))
+    """
+    Lock those of the begun steps that have not ended, in the order of ids, with their operations.
+
+    One that its lane begins in this transaction is still pending in the database.
+    """
+    begun = Step.objects.filter(pk__in=list(ids), status__in=[StepStatus.PENDING, StepStatus.RUNNING])
+    return list(begun.select_related("operation").select_for_update(no_key=True, of=("self",)).order_by("id"))
 
 
 def note_progress(step_id: int, percent: int) -> None:

@@ -12,7 +12,7 @@ from apps.core import clock, errors
 from apps.operations import lifecycle, open_steps, runner, services, submit
 from apps.operations.errors import Cancelled
 from apps.operations.lanes import Outcome
-from apps.operations.models import Operation, Step
+from apps.operations.models import Operation, Step, StepStatus
 from apps.outbox.emit import Draft
 from tests.apps.operations.notes import COURSE, LANE, Notes, ask, operation, outcomes
 from tests.support.api import ApiClient, events_of
@@ -30,7 +30,8 @@ class Keeper:
 
     def cancelled(self, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         self.let_go += [step.key for step in steps]
-        locked = open_steps.lock(step.pk for step in steps if step.key not in self.keeps)
+        let_go = [step for step in steps if step.status == StepStatus.RUNNING and step.key not in self.keeps]
+        locked = open_steps.lock(step.pk for step in let_go)
         return [Outcome(step, step.topic, data={"status": "error"}, error=Cancelled().as_dict()) for step in locked]
 
     def retried(self, steps: Sequence[Step], now: datetime) -> None:

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from apps.accounts.models import User
 from apps.courses.models import Video
+from apps.operations import hints as lanes
+from apps.operations import runner
 from apps.uploads.inspection.facts import Facts
 from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import ApiClient, events_of
@@ -226,6 +230,26 @@ def test_deleting_the_course_ends_its_uploads_and_keeps_its_files(
     live.post(f"courses/{course}/restore/")
     statuses = [video["status"] for video in live.outline(course)["chapters"][0]["videos"]]
     assert statuses == ["complete", "error"]
+
+
+@pytest.mark.parametrize("into", ["a new video", "one that is there"])
+@pytest.mark.parametrize("gone", ["videos", "chapters", "courses"])
+def test_an_upload_that_begins_together_with_what_ends_it_ends_its_operation(
+    live: ApiClient, tus: Tus, course: str, chapter: str, into: str, gone: str
+) -> None:
+    target = {"chapterId": chapter} if into == "a new video" else {"videoId": live.video(chapter)}
+    lanes.use(lambda lane: None)
+    said = tus.create(4, {"kind": "video", **target}, operationId="op")
+    ids = {"videos": said.headers["CourseHub-Video-Id"], "chapters": chapter, "courses": course}
+    live.delete(f"{gone}/{ids[gone]}/")
+    runner.run_lane(f"course:{course}")
+
+    operation = live.get("operations/op/").data
+    assert (operation["status"], operation["steps"][0]["error"]["code"]) == ("failed", "gone")
+    assert tus.patch(said.url, 0, b"film").status == 410
+    began, _, failed = events_of(course)[-3:]
+    assert began["data"]["uploadId"] == failed["data"]["uploadId"] == said.upload_id
+    assert (failed["type"], failed["operationId"]) == ("operation-failed", "op")
 
 
 # A save with uploads
