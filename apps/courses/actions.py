@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from apps.core.errors import Gone
+from apps.core.errors import Gone, PermissionDenied
 from apps.courses import outline as rules
 from apps.courses import presence, sources, store
 from apps.courses.models import Course, Video
@@ -18,6 +18,7 @@ from apps.outbox.emit import Draft, revoke_access
 from apps.uploads import services as uploads
 from broadcast.contracts import topics
 
+MEMBER_ACTIONS = frozenset({"member.set", "member.remove"})
 DISABLED = ""
 """Stands for an actor who was disabled since they asked: nobody, with no role anywhere."""
 
@@ -40,7 +41,7 @@ class CourseLane:
         told = _tell(before, after, done, now)
         _begin_uploads(done, now)
         gone = {*store.delete(before, after), *_gone_at_once(done, after)}
-        ended = _end_uploads(course_id, before, after, gone, now)
+        ended = _end_uploads(course_id, before, after, gone, now) + _shut_out(lane, after, done, now)
         return [*(_outcome(lane, after, step, result, told.get(step.pk, ())) for step, result in done), *ended]
 
 
@@ -94,6 +95,13 @@ def _end_uploads(
         videos = Video.objects.filter(course=course_id).values_list("pk", flat=True)
         ended += uploads.fail_all_of(list(videos), Gone("The course was deleted."), now)
     return ended
+
+
+def _shut_out(lane: str, after: Outline, done: Sequence[tuple[Step, Result]], now: datetime) -> list[Outcome]:
+    """End what is still being uploaded by those who were removed, or may only watch from now on."""
+    changed = {result.data["userId"] for step, result in done if step.action in MEMBER_ACTIONS and not result.error}
+    users = [UUID(user) for user in changed if not rules.may(after.members.get(user, ""), rules.UPLOAD)]
+    return uploads.fail_all_by(users, lane, PermissionDenied(), now) if users else []
 
 
 def _tell(

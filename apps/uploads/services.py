@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from apps.accounts.models import User
 from apps.core import clock, errors, ids
@@ -246,9 +247,17 @@ def fail_all_of(target_ids: Collection[UUID], error: errors.CourseHubError, now:
 
     What `targets.Target.hold` locks is locked by the caller.
     """
-    going = Upload.objects.filter(target_id__in=target_ids, status__in=OPEN).values_list("pk", flat=True)
-    uploads = [upload for upload in _lock(list(going)) if upload.status in OPEN]
-    return _fail(uploads, error, UploadStatus.ERROR, now)
+    return _fail_open(Upload.objects.filter(target_id__in=target_ids), error, now)
+
+
+def fail_all_by(user_ids: Collection[UUID], topic: str, error: errors.CourseHubError, now: datetime) -> list[Outcome]:
+    """End the open uploads that users may no longer go on with, those told at a topic; otherwise as `fail_all_of`."""
+    return _fail_open(Upload.objects.filter(user__in=user_ids, topic=topic), error, now)
+
+
+def _fail_open(uploads: "QuerySet[Upload]", error: errors.CourseHubError, now: datetime) -> list[Outcome]:
+    going = list(uploads.filter(status__in=OPEN).values_list("pk", flat=True))
+    return _fail([upload for upload in _lock(going) if upload.status in OPEN], error, UploadStatus.ERROR, now)
 
 
 def _fail(

@@ -232,6 +232,59 @@ def test_deleting_the_course_ends_its_uploads_and_keeps_its_files(
     assert statuses == ["complete", "error"]
 
 
+def _no_longer(live: ApiClient, course: str, member: User, role: str) -> None:
+    """Take an editor's rights away: make them a viewer, or nobody."""
+    if role == "viewer":
+        live.post(f"courses/{course}/members/", {"username": member.username, "role": role})
+    else:
+        live.delete(f"courses/{course}/members/{member.pk}/")
+
+
+@pytest.mark.parametrize("role", ["viewer", "nobody"])
+def test_who_may_no_longer_edit_may_not_go_on_uploading_either(
+    live: ApiClient, tus: Tus, stranger: User, course: str, chapter: str, role: str
+) -> None:
+    video, editor = _upload(tus, chapter, b"first"), Tus(stranger)
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "editor"})
+    said = [
+        editor.create(6, target, operationId="op", expect=2, stepId=str(number))
+        for number, target in enumerate([{"kind": "video", "chapterId": chapter}, {"kind": "video", "videoId": video}])
+    ]
+    others = [tus.create(4, {"kind": "video", "chapterId": chapter}), editor.create(4, {"kind": "media"})]
+    editor.patch(said[1].url, 0, b"sec")
+    _no_longer(live, course, stranger, role)
+
+    assert [editor.patch(one.url, at, b"ond").status for one, at in zip(said, (0, 3), strict=True)] == [410, 410]
+    operation = ApiClient(stranger).get("operations/op/").data
+    assert (operation["status"], operation["error"]["code"]) == ("failed", "permission_denied")
+    told = [event["data"]["error"]["code"] for event in events_of(course) if event["type"] == "operation-failed"]
+    assert told == ["permission_denied", "permission_denied"]
+    old, new, *_ = live.outline(course)["chapters"][0]["videos"]
+    assert (old["id"], old["status"], new["status"]) == (video, "complete", "error")
+    assert live.get(f"videos/{video}/").data["file"]["size"] == 5
+    assert [one.status for one in (tus.patch(others[0].url, 0, b"film"), editor.patch(others[1].url, 0, b"film"))] == [
+        204, 204,
+    ]  # fmt: skip
+
+
+def test_an_upload_ends_for_who_may_no_longer_edit_before_it_begins(
+    live: ApiClient, stranger: User, course: str, chapter: str
+) -> None:
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "editor"})
+    lanes.use(lambda lane: None)
+    target = {"kind": "video", "chapterId": chapter}
+    first = Tus(stranger).create(4, target, operationId="first")
+    live.delete(f"courses/{course}/members/{stranger.pk}/")
+    second = Tus(stranger).create(4, target, operationId="second")
+    runner.run_lane(f"course:{course}")
+
+    for said, key in ((first, "first"), (second, "second")):
+        assert Tus(stranger).patch(said.url, 0, b"film").status == 410
+        assert ApiClient(stranger).get(f"operations/{key}/").data["error"]["code"] == "permission_denied"
+    (video,) = live.outline(course)["chapters"][0]["videos"]
+    assert video["status"] == "error"
+
+
 @pytest.mark.parametrize("into", ["a new video", "one that is there"])
 @pytest.mark.parametrize("gone", ["videos", "chapters", "courses"])
 def test_an_upload_that_begins_together_with_what_ends_it_ends_its_operation(
