@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from apps.core.errors import CourseHubError
@@ -97,7 +98,7 @@ class Library:
     A library as far as it is loaded.
 
     ``removed`` has the links that each file's deletion took away. ``homes`` maps every target that is there to its
-    course; ``last`` to its greatest position. ``handed`` are links that wait for their course's return instead;
+    course; ``last`` to its greatest position. ``handed`` are links that wait for their deleted course's return;
     ``unborn`` are ids whose creation failed; ``uploading`` are videos that a file is being uploaded to.
     """
 
@@ -130,8 +131,8 @@ class Library:
         return sorted((link for link in self.links.values() if link.media_id == media_id), key=lambda link: link.id)
 
     def taken(self, place: Place, media_id: str) -> LinkRow | None:
-        """Find the link that keeps a file from being linked at a place."""
-        at = (link for link in self.links.values() if link.place == place)
+        """Find the link that keeps a file from being linked at a place, or that will when its course returns."""
+        at = (link for link in chain(self.links.values(), self.handed.values()) if link.place == place)
         return next((link for link in at if place.role in SINGLE_ROLES or link.media_id == media_id), None)
 
 

@@ -83,6 +83,13 @@ def removed_with_course(course_id: UUID) -> list[LinkRow]:
     return _read(_REMOVED_WITH_COURSE, [course_id])
 
 
+def waiting_at(targets: Iterable[Target], deleted_courses: Collection[str]) -> list[LinkRow]:
+    """List what the deletions of courses took away from targets and will bring back: the links of files that live."""
+    if not deleted_courses:
+        return []
+    return _read(_WAITING_AT, [list(deleted_courses), [target.id for target in targets]])
+
+
 def keep_removed(links: Sequence[tuple[UUID, LinkRow]]) -> None:
     """Keep links for the undoing of the deletions that took them away."""
     if links:
@@ -183,7 +190,14 @@ _REMOVED = """
     FROM media_removedlink link JOIN media_deletion deletion ON deletion.id = link.deletion_id
 """
 _REMOVED_WITH_FILES = _REMOVED + "WHERE deletion.media_id = ANY(%b::uuid[])"
-_REMOVED_WITH_COURSE = _REMOVED + "WHERE deletion.course_id = %s"
+_REMOVED_WITH_COURSE = _REMOVED + "WHERE deletion.course_id = %s ORDER BY link.id"
+_WAITING_AT = (
+    _REMOVED
+    + """
+    JOIN media_media media ON media.id = link.media_id
+    WHERE deletion.course_id = ANY(%b::uuid[]) AND link.target_id = ANY(%b::uuid[]) AND media.deleted_at IS NULL
+"""
+)
 _KEEP = """
     INSERT INTO media_removedlink
         (deletion_id, id, media_id, home_id, target_type, target_id, role, position, created_by, created_at)

@@ -148,11 +148,11 @@ def _put_back(library: Library, link: LinkRow) -> str:
     course = library.courses.get(link.home_id)
     if course is None or link.target not in library.homes or not course.may_edit(library.owner_id):
         return TARGET_GONE
+    if library.taken(link.place, link.media_id) or (link.is_source and link.target.id in library.uploading):
+        return CONFLICT
     if course.is_deleted:
         library.handed[link.id] = link
         return TARGET_GONE
-    if library.taken(link.place, link.media_id) or (link.is_source and link.target.id in library.uploading):
-        return CONFLICT
     library.links[link.id] = link
     return RESTORED
 

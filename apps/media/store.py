@@ -75,7 +75,9 @@ def load(owner_id: str, needs: Needs) -> Library:
     library.links = {link.id: link for link in (*reach.held, *_load_links(needs, targets))}
     library.versions = _load_versions(needs.in_single_roles)
     library.unborn = _unborn(library, needs)
-    library.uploading = {id_ for (id_,) in sql.rows(_UPLOADING, [[target.id for target in targets]])}
+    library.uploading = uploading(targets)
+    deleted = [course.id for course in library.courses.values() if course.is_deleted]
+    library.handed = {link.id: link for link in link_table.waiting_at({link.target for link in reach.removed}, deleted)}
     return library
 
 
@@ -174,6 +176,11 @@ def _load_links(needs: Needs, targets: set[Target]) -> list[LinkRow]:
     ]
 
 
+def uploading(targets: Iterable[Target]) -> set[str]:
+    """Tell to which of these a file is being uploaded."""
+    return {id_ for (id_,) in sql.rows(_UPLOADING, [[target.id for target in targets]])}
+
+
 def _load_versions(wanted: set[str]) -> dict[str, dict[int, VersionRow]]:
     versions: dict[str, dict[int, VersionRow]] = {}
     for media, number, *facts in sql.rows(_LOAD_VERSIONS, [list(wanted)]) if wanted else ():
@@ -218,7 +225,7 @@ def _saved(row: FileRow) -> tuple[object, ...]:
 
 def _save_deletions(before: Library, after: Library) -> None:
     """Keep what new deletions took away, forget what those took that were undone, hand over what waits for a course."""
-    link_table.hand_over(list(after.handed.values()))
+    link_table.hand_over([link for id_, link in after.handed.items() if id_ not in before.handed])
     standing = {
         media for media in _deleted(before) & _deleted(after) if _removed(before, media) == _removed(after, media)
     }

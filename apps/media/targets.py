@@ -2,18 +2,20 @@
 What files are linked to, and what becomes of links when it goes or returns.
 
 A chapter's or video's links go for good, as it does. A course's go into its deletion's snapshot and return with it,
-each if its file still lives; the link of a file that is in the trash by then waits for the file instead.
+each if its file still lives; the link of a file that is in the trash by then waits for the file instead. What cannot
+be where it was is forgotten: it never keeps a course from returning.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from apps.core import sql
 from apps.courses.presence import Going
 from apps.media import links, store
-from apps.media.library import LinkRow
+from apps.media.library import SINGLE_ROLES, LinkRow, Place
 from apps.media.models import Deletion
+from apps.media.rules import CONFLICT, TARGET_GONE
 from apps.operations.models import Step
 from apps.outbox.emit import Draft
 from broadcast.contracts import events, topics
@@ -39,13 +41,16 @@ class Usage:
         return [(doers[link.id], _draft(events.MEDIA_UNLINKED, doers[link.id], link, files)) for link in found]
 
     def returned(self, course_id: UUID, step: Step, now: datetime) -> Sequence[Draft]:
-        """Put a course's links back, each where it was."""
+        """Put a course's links back, each where it was, but for those that cannot be there any more."""
         files = _lock_files(links.removed_with_course(course_id))
         links.hand_to_files(course_id)
-        back = links.removed_with_course(course_id)
+        removed = links.removed_with_course(course_id)
+        lost = _lost(removed)
+        back = [link for link in removed if link.id not in lost]
         links.insert(back)
         Deletion.objects.filter(course=course_id).delete()
         _record("media.link", [(step, link) for link in back], files, now)
+        _record("media.unlink", [(step, link) for link in removed if link.id in lost], files, now, lost)
         return [_draft(events.MEDIA_LINKED, step, link, files) for link in back]
 
 
@@ -83,11 +88,36 @@ def _keep(what: Going, taken: Sequence[LinkRow]) -> None:
         links.keep_removed([(deletion.pk, link) for link in taken])
 
 
-def _record(action: str, done: Sequence[tuple[Step, LinkRow]], files: dict[str, _File], now: datetime) -> None:
+def _lost(removed: Sequence[LinkRow]) -> dict[str, str]:
+    """Map those of a course's links that cannot return to why; a place that several had goes to the first of them."""
+    there = links.homes_of({link.target for link in removed})
+    uploading = store.uploading(there)
+    taken: set[tuple[Place, str]] = set()
+    lost = {}
+    for link in removed:
+        place = (link.place, "" if link.role in SINGLE_ROLES else link.media_id)
+        if link.target not in there:
+            lost[link.id] = TARGET_GONE
+        elif place in taken or (link.is_source and link.target.id in uploading):
+            lost[link.id] = CONFLICT
+        else:
+            taken.add(place)
+    return lost
+
+
+def _record(
+    action: str,
+    done: Sequence[tuple[Step, LinkRow]],
+    files: dict[str, _File],
+    now: datetime,
+    results: Mapping[str, str] | None = None,
+) -> None:
+    """Add to the history what was done to links; ``results`` has what became of those that were to return."""
     entries: list[store.Line] = []
     for step, link in done:
         file = files[link.media_id]
         where = {"targetType": link.target.type, "targetId": link.target.id, "courseId": link.home_id}
+        result = {"result": results[link.id]} if results else {}
         entries.append(
             store.entry(
                 owner_id=file.owner_id,
@@ -96,7 +126,7 @@ def _record(action: str, done: Sequence[tuple[Step, LinkRow]], files: dict[str, 
                 action=action,
                 actor_id=str(step.operation.user.pk),
                 operation_id=step.operation.key,
-                details={"linkId": link.id, **where, "role": link.role, "because": step.action},
+                details={"linkId": link.id, **where, "role": link.role, "because": step.action, **result},
                 now=now,
             )
         )

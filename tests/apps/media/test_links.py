@@ -178,6 +178,43 @@ def test_a_link_waits_for_whichever_of_its_ends_returns_last(live: ApiClient, ow
         assert _count(media) == 1, deletion
 
 
+def _two_for_one_place(live: ApiClient, owner: User, course: str) -> tuple[list[str], list[str]]:
+    """Link two images as a course's thumbnail, the first of which goes before the second comes; delete the course."""
+    files = [a_file(owner, category="image") for _ in range(2)]
+    first = _link(live, files[0], "course", course, role="thumbnail")
+    live.delete(f"media/{files[0]}/?force=true")
+    second = _link(live, files[1], "course", course, role="thumbnail")
+    live.delete(f"courses/{course}/")
+    return files, [first, second]
+
+
+def test_a_place_that_a_deleted_course_will_have_taken_is_taken(live: ApiClient, owner: User) -> None:
+    course = live.course()
+    files, (first, second) = _two_for_one_place(live, owner, course)
+    operation = live.operation(live.post(f"media/{files[0]}/restore/", {"restoreLinks": "all"}))
+    report = operation["steps"][0]["data"]["links"]
+
+    assert [(link["linkId"], link["result"]) for link in report] == [(first, "conflict")]
+    assert live.operation(live.post(f"courses/{course}/restore/"))["status"] == "succeeded"
+    assert [link["id"] for link in live.get(f"media-links/?targetType=course&targetId={course}").data] == [second]
+
+
+def test_a_course_returns_with_the_first_of_two_links_for_one_place(live: ApiClient, owner: User) -> None:
+    course = live.course()
+    files, (first, second) = _two_for_one_place(live, owner, course)
+    live.delete(f"media/{files[1]}/")
+    for file in files:
+        live.post(f"media/{file}/restore/", {"restoreLinks": "all"})
+
+    assert live.operation(live.post(f"courses/{course}/restore/"))["status"] == "succeeded"
+    assert [link["id"] for link in live.get(f"media-links/?targetType=course&targetId={course}").data] == [first]
+    assert [_count(file) for file in files] == [1, 0]
+    line = live.get(f"media/{files[1]}/history/").data[0]
+    told = {name: line["details"][name] for name in ("linkId", "because", "result")}
+    assert line["action"] == "media.unlink"
+    assert told == {"linkId": second, "because": "course.restore", "result": "conflict"}
+
+
 def test_members_see_what_is_linked_into_their_course_and_no_more(live: ApiClient, owner: User, stranger: User) -> None:
     course = live.course("Shared")
     chapter = live.chapter(course)
