@@ -119,15 +119,22 @@ def _partings_and_returns(
 ) -> list[tuple[Step, Draft]]:
     if before.course is None or after.course is None:
         return []
-    doers = {step.action: step for step, result in done if not result.error and not result.data.get("alreadyGone")}
-    goes = after.course.deleted_at is not None and before.course.deleted_at is None
+    id_, told = UUID(after.course.id), []
     if before.course.deleted_at and not after.course.deleted_at:
-        return presence.tell_returned(UUID(after.course.id), doers["course.restore"], now)
+        # What returns with the first restoration may go with a chapter that is deleted after it.
+        told += presence.tell_returned(id_, _doers(done, "course.restore")[0], now)
+    goes = after.course.deleted_at is not None and before.course.deleted_at is None
     chapters, videos = (_deleted_by(done, kind) for kind in ("chapter", "video"))
-    if not (goes or chapters or videos):
-        return []
-    course = doers["course.delete"] if goes else None
-    return presence.tell_going(Going(UUID(after.course.id), course, chapters, videos), now)
+    if goes or chapters or videos:
+        course = _doers(done, "course.delete")[-1] if goes else None
+        told += presence.tell_going(Going(id_, course, chapters, videos), now)
+    return told
+
+
+def _doers(done: Sequence[tuple[Step, Result]], action: str) -> list[Step]:
+    """List the steps that did something, in order."""
+    did = ((step, result) for step, result in done if step.action == action and not result.error)
+    return [step for step, result in did if not result.data.get("alreadyGone")]
 
 
 def _deleted_by(done: Sequence[tuple[Step, Result]], kind: str) -> dict[UUID, Step]:

@@ -215,6 +215,38 @@ def test_a_course_returns_with_the_first_of_two_links_for_one_place(live: ApiCli
     assert told == {"linkId": second, "because": "course.restore", "result": "conflict"}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_links_of_a_chapter_that_goes_as_soon_as_its_course_returns(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    course = api.course()
+    lane, chapter, media = f"course:{course}", api.chapter(course), a_file(owner)
+    runner.run_lane(lane)
+    for type_, id_ in (("course", course), ("chapter", chapter)):
+        api.post(f"media/{media}/links/", {"targetType": type_, "targetId": id_})
+    runner.run_lane(f"user:{owner.pk}")
+    api.delete(f"courses/{course}/")
+    asked = [api.post(f"courses/{course}/restore/"), api.delete(f"chapters/{chapter}/")]
+    asked += [api.delete(f"courses/{course}/")]
+    with monkeypatch.context() as only_the_first:
+        only_the_first.setattr(runner, "STEPS_AT_ONCE", 1)
+        runner.run_lane(lane, for_seconds=0)
+    if not at_once:
+        runner.run_lane(lane)
+    asked += [api.post(f"courses/{course}/restore/")]
+    runner.run_lane(lane)
+
+    assert [api.operation(answer)["status"] for answer in asked] == ["succeeded"] * 4
+    (link,) = api.get(f"media/{media}/").data["links"]
+    assert (_count(media), link["targetType"]) == (1, "course")
+    told = [event for event in events_of(f"user:{owner.pk}") if event["type"].startswith("media-")]
+    last = {event["data"]["targetType"]: event["type"] for event in told}
+    assert last == {"course": "media-link-complete", "chapter": "media-unlink-complete"}
+    lines = api.get(f"media/{media}/history/").data[::-1]
+    last = {line["details"]["targetType"]: line["action"] for line in lines}
+    assert last == {"course": "media.link", "chapter": "media.unlink"}
+
+
 def test_members_see_what_is_linked_into_their_course_and_no_more(live: ApiClient, owner: User, stranger: User) -> None:
     course = live.course("Shared")
     chapter = live.chapter(course)
