@@ -121,7 +121,7 @@ def _restore(library: Library, change: Change, now: datetime, kept: timedelta) -
     if not file.deleted_at:
         raise Conflict("This file is not in the trash.")
     wanted = _wanted(library.removed.get(file.id, {}), change.payload["restoreLinks"])
-    report = [(link, _put_back(library, link)) for link in wanted]
+    report = [(link, _put_back(library, file, link)) for link in wanted]
     back = [link for link, result in report if result == RESTORED]
     library.removed.pop(file.id, None)
     library.files[file.id] = replace(file, link_count=len(back), updated_at=now, deleted_at=None, purge_at=None)
@@ -143,12 +143,13 @@ def _wanted(removed: dict[str, LinkRow], asked: Any) -> list[LinkRow]:
     return [removed[id_] for id_ in dict.fromkeys(asked)]
 
 
-def _put_back(library: Library, link: LinkRow) -> str:
-    """Put one link back where it was, if that is still there and free, and its file's owner may still do so."""
+def _put_back(library: Library, file: FileRow, link: LinkRow) -> str:
+    """Put a link back where it was, if that is there and free, the file fits it, and its owner may still do so."""
     course = library.courses.get(link.home_id)
     if course is None or link.target not in library.homes or not course.may_edit(library.owner_id):
         return TARGET_GONE
-    if library.taken(link.place, link.media_id) or (link.is_source and link.target.id in library.uploading):
+    taken = library.taken(link.place, file.id) or (link.is_source and link.target.id in library.uploading)
+    if taken or not fits(link.role, file.category):
         return CONFLICT
     if course.is_deleted:
         library.handed[link.id] = link
@@ -225,8 +226,13 @@ def check_fits_role(role: str, target_type: str, category: str) -> None:
     """Refuse a role that this target does not know, or that wants another kind of file."""
     if role == SOURCE and target_type != "video":
         raise Conflict("Only a video has a source.")
-    if SINGLE_ROLES.get(role, category) != category:
+    if not fits(role, category):
         raise Conflict(f"A {role} must be a file of the category {SINGLE_ROLES[role]}.")
+
+
+def fits(role: str, category: str) -> bool:
+    """Say whether a role is for files of this category."""
+    return SINGLE_ROLES.get(role, category) == category
 
 
 def check_fits(links: Iterable[LinkRow], category: str) -> None:

@@ -15,7 +15,7 @@ from apps.courses.presence import Going
 from apps.media import links, store
 from apps.media.library import SINGLE_ROLES, LinkRow, Place
 from apps.media.models import Deletion
-from apps.media.rules import CONFLICT, TARGET_GONE
+from apps.media.rules import CONFLICT, TARGET_GONE, fits
 from apps.operations.models import Step
 from apps.outbox.emit import Draft
 from broadcast.contracts import events, topics
@@ -45,7 +45,7 @@ class Usage:
         files = _lock_files(links.removed_with_course(course_id))
         links.hand_to_files(course_id)
         removed = links.removed_with_course(course_id)
-        lost = _lost(removed)
+        lost = _lost(removed, files)
         back = [link for link in removed if link.id not in lost]
         links.insert(back)
         Deletion.objects.filter(course=course_id).delete()
@@ -88,7 +88,7 @@ def _keep(what: Going, taken: Sequence[LinkRow]) -> None:
         links.keep_removed([(deletion.pk, link) for link in taken])
 
 
-def _lost(removed: Sequence[LinkRow]) -> dict[str, str]:
+def _lost(removed: Sequence[LinkRow], files: Mapping[str, _File]) -> dict[str, str]:
     """Map those of a course's links that cannot return to why; a place that several had goes to the first of them."""
     there = links.homes_of({link.target for link in removed})
     uploading = store.uploading(there)
@@ -96,9 +96,10 @@ def _lost(removed: Sequence[LinkRow]) -> dict[str, str]:
     lost = {}
     for link in removed:
         place = (link.place, "" if link.role in SINGLE_ROLES else link.media_id)
+        is_taken = place in taken or (link.is_source and link.target.id in uploading)
         if link.target not in there:
             lost[link.id] = TARGET_GONE
-        elif place in taken or (link.is_source and link.target.id in uploading):
+        elif is_taken or not fits(link.role, files[link.media_id].category):
             lost[link.id] = CONFLICT
         else:
             taken.add(place)

@@ -143,6 +143,30 @@ def test_an_upload_that_meets_a_source_when_its_turn_comes_fails(api: ApiClient,
     assert api.get(f"videos/{video}/").data["status"] == "complete"
 
 
+@pytest.mark.parametrize("through_the_trash", [False, True])
+def test_a_file_that_became_a_document_does_not_return_as_a_videos_source(
+    live: ApiClient, owner: User, course: str, video: str, through_the_trash: bool
+) -> None:
+    media = a_file(owner)
+    add_version(media, stored(category="document", content_type="application/pdf"))
+    live.post(f"media/{media}/versions/1/restore/", {})
+    link = _source(live, media, video).data["linkId"]
+    live.delete(f"courses/{course}/")
+    assert live.operation(live.post(f"media/{media}/versions/2/restore/", {}))["status"] == "succeeded"
+    if through_the_trash:
+        live.delete(f"media/{media}/")
+    live.operation(live.post(f"courses/{course}/restore/"))
+
+    if through_the_trash:
+        operation = live.operation(live.post(f"media/{media}/restore/", {"restoreLinks": "all"}))
+        assert [each["result"] for each in operation["steps"][0]["data"]["links"]] == ["conflict"]
+    else:
+        line = live.get(f"media/{media}/history/").data[0]
+        assert (line["details"]["linkId"], line["details"]["result"]) == (link, "conflict")
+    assert live.get(f"videos/{video}/").data["file"] is None
+    assert live.get(f"media/{media}/").data["linkCount"] == 0
+
+
 def test_members_play_what_is_in_their_course_and_nothing_else(
     live: ApiClient, owner: User, stranger: User, course: str, video: str
 ) -> None:
