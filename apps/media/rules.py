@@ -244,7 +244,7 @@ def check_fits(links: Iterable[LinkRow], category: str) -> None:
 def _unlink(library: Library, change: Change, now: datetime, kept: timedelta) -> Result:  # noqa: ARG001
     link = library.links.get(change.payload["linkId"])
     _check_unlinker(library, change)
-    if link is None:
+    if link is None or link.media_id not in library.files:
         return _already_unlinked(library, change)
     file = library.files[link.media_id]
     del library.links[link.id]

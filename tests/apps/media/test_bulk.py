@@ -78,6 +78,23 @@ def test_each_file_stands_alone_and_the_end_tells_who_failed(live: ApiClient, ow
     assert in_batch == {name: value for name, value in told.items() if name != "blockers"}
 
 
+def test_somebody_elses_links_are_as_unknown_as_those_that_are_not_there(
+    live: ApiClient, owner: User, stranger: User
+) -> None:
+    course = live.course()
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "editor"})
+    theirs, own = a_file(stranger), a_file(owner)
+    links = [
+        user.post(f"media/{file}/links/", {"targetType": "course", "targetId": course}).data["linkId"]
+        for user, file in ((ApiClient(stranger), theirs), (live, own))
+    ]
+    operation = live.operation(live.post("media/bulk/unlink/", {"linkIds": [*links, str(ids.new_id())]}))
+
+    errors = [step["error"] for step in operation["steps"]]
+    assert errors[1] is None and errors[0] == errors[2] and errors[0]["code"] == "not_found"
+    assert Media.objects.get(pk=theirs).link_count == 1
+
+
 def test_a_dry_run_says_what_would_happen_and_does_nothing(live: ApiClient, owner: User) -> None:
     free, used, trashed = a_file(owner, size=5), a_file(owner, size=6), a_file(owner)
     live.post(f"media/{used}/links/", {"targetType": "course", "targetId": live.course()})
