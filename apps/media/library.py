@@ -12,6 +12,8 @@ SOURCE = "source"
 """The role in which a file is a video's own: it decides the video's file, status and playback."""
 SINGLE_ROLES = {SOURCE: "video", "thumbnail": "image"}
 """Roles in which a target has one file at most, and the category that the file must have."""
+POSITION_MAX = 2**31 - 1
+"""The last position at a target. Several links may share it."""
 
 
 class Target(NamedTuple):

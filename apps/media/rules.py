@@ -13,6 +13,7 @@ from typing import Any
 from apps.core.errors import Conflict, CourseHubError, Gone, NotFound, PermissionDenied, VersionConflict
 from apps.media.errors import InTrash, InUse
 from apps.media.library import (
+    POSITION_MAX,
     SINGLE_ROLES,
     SOURCE,
     Change,
@@ -188,7 +189,7 @@ def _link(library: Library, change: Change, now: datetime, kept: timedelta) -> R
     check_fits_role(place.role, target.type, file.category)
     check_free(library, place, file)
     position = change.payload.get("position")
-    position = library.last.get(target, -1) + 1 if position is None else position
+    position = min(library.last.get(target, -1) + 1, POSITION_MAX) if position is None else position
     id_, home = change.payload["linkId"], library.homes[target]
     link = LinkRow(id_, file.id, home, target, place.role, position, change.actor, now)
     library.links[id_] = link

@@ -48,6 +48,15 @@ def test_positions_follow_the_last_one_and_stay(live: ApiClient, owner: User) ->
     assert {link["id"]: link["position"] for link in links} == dict(zip(ids, [0, 1, 2], strict=True))
 
 
+def test_whoever_comes_after_the_last_position_shares_it(live: ApiClient, owner: User) -> None:
+    course = live.course()
+    last = _link(live, a_file(owner), "course", course, position=2**31 - 1)
+    others = [_link(live, a_file(owner), "course", course) for _ in range(2)]
+
+    links = live.get(f"media-links/?targetType=course&targetId={course}").data
+    assert [(link["id"], link["position"]) for link in links] == [(id_, 2**31 - 1) for id_ in (last, *others)]
+
+
 def test_what_cannot_be_linked_is_refused_when_it_is_asked(live: ApiClient, owner: User, stranger: User) -> None:
     course = live.course()
     video = live.video(live.chapter(course))
