@@ -44,7 +44,7 @@ class MediaLane:
         told = _tell_of_videos(done, now)
         outcomes = [_outcome(owner_id, step, result, told.get(step.pk, ())) for step, result in done]
         _begin_uploads(done, now)
-        ended = _end_uploads(before, after, now)
+        ended = _end_uploads(before, after, steps, now)
         bulk.tell_progress(under_way, outcomes)
         return [*outcomes, *ended]
 
@@ -64,11 +64,15 @@ def _without_ended(steps: Sequence[Step], changes: list[Change]) -> list[Change]
     ]
 
 
-def _end_uploads(before: Library, after: Library, now: datetime) -> list[Outcome]:
-    """End what is still being uploaded into files that go into the trash, or for good."""
-    stay = {id_ for id_, file in after.files.items() if not file.deleted_at}
-    gone = [UUID(id_) for id_, file in before.files.items() if not file.deleted_at and id_ not in stay]
-    return uploads.fail_all_of(gone, Gone("The file was deleted."), now) if gone else []
+def _end_uploads(before: Library, after: Library, steps: Sequence[Step], now: datetime) -> list[Outcome]:
+    """End what is still being uploaded into files that go into the trash, or for good; it may have begun just now."""
+    begun = {step.payload["mediaId"] for step in steps if step.action == "media.upload"}
+    gone = (_living(before) | begun) - _living(after)
+    return uploads.fail_all_of([UUID(id_) for id_ in gone], Gone("The file was deleted."), now) if gone else []
+
+
+def _living(library: Library) -> set[str]:
+    return {file.id for file in library.files.values() if not file.deleted_at}
 
 
 def _begin_uploads(done: Sequence[tuple[Step, Result]], now: datetime) -> None:

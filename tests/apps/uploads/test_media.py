@@ -4,6 +4,7 @@ import pytest
 
 from apps.accounts.models import User
 from apps.media.models import Media
+from apps.operations import hints, runner
 from apps.uploads.models import StoredFile
 from tests.support.api import ApiClient, events_of
 from tests.support.library import a_file
@@ -47,6 +48,21 @@ def test_what_comes_for_a_file_in_the_trash_is_not_wanted_any_more(
     live.post(f"media/{media}/restore/")
     status = "complete" if of == "a new version" else "error"
     assert (live.get(f"media/{media}/").data["status"], StoredFile.objects.count()) == (status, files)
+
+
+@pytest.mark.parametrize("of", ["a new file", "a new version"])
+def test_an_upload_that_begins_together_with_its_files_deletion_ends_its_operation(
+    live: ApiClient, tus: Tus, owner: User, of: str
+) -> None:
+    media = a_file(owner) if of == "a new version" else None
+    hints.use(lambda lane: None)
+    upload = tus.create(6, {"kind": "media", "mediaId": media} if media else {"kind": "media"}, operationId="op")
+    live.delete(f"media/{upload.headers['CourseHub-Media-Id']}/")
+    runner.run_lane(f"user:{owner.pk}")
+
+    operation = live.get("operations/op/").data
+    assert (operation["status"], operation["steps"][0]["error"]["code"]) == ("failed", "gone")
+    assert tus.patch(upload.url, 0, b"abcdef").status == 410
 
 
 @pytest.mark.parametrize("way", ["the upload", "its operation"])
