@@ -7,7 +7,8 @@ What it says counts for progress only. When it says that all have arrived, stora
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from django.db.models.functions import Greatest
 
 from apps.core import clock, errors
 from apps.uploads import figures, hints, receiving, services, storage
-from apps.uploads.errors import Fenced
+from apps.uploads.errors import Busy, Fenced
 from apps.uploads.models import Part, Protocol, Upload, UploadStatus
 from apps.uploads.storage import PartInfo
 
@@ -26,6 +27,11 @@ _LOOKS_EVERY_SECONDS = 1.0
 _KEPT = 10_000
 _PROLONGED_AFTER = timedelta(hours=1)
 
+_ASKING_AT_ONCE = 4
+_PATIENCE_SECONDS = 0.5
+"""So long a question waits for a place: storage that is well has answered many by then."""
+
+_places = threading.BoundedSemaphore(_ASKING_AT_ONCE)
 _looked_at: "OrderedDict[UUID, float]" = OrderedDict()
 _lock = threading.Lock()
 
@@ -36,11 +42,13 @@ def sign(upload: Upload, numbers: Collection[int]) -> dict[int, str]:
 
     Raises:
         errors.Conflict: the upload is not open for parts.
+        Busy, storage.StorageAway: storage has to be asked first, and does not answer.
     """
     _check_open(upload)
     if not upload.storage_upload_id:
         try:
-            upload.storage_upload_id = receiving.ensure_multipart(upload)
+            with _asking() as asked:
+                upload.storage_upload_id = receiving.ensure_multipart(asked, upload)
         except Fenced:
             raise errors.Conflict("This upload has ended.") from None
     _prolong(upload)
@@ -50,9 +58,17 @@ def sign(upload: Upload, numbers: Collection[int]) -> dict[int, str]:
 
 
 def arrived(upload: Upload) -> list[PartInfo]:
-    """Ask storage which parts have arrived."""
+    """
+    Ask storage which parts have arrived.
+
+    Raises:
+        Busy, storage.StorageAway: it does not answer.
+    """
     _check_open(upload)
-    found = storage.store().list_parts(upload.key, upload.storage_upload_id) if upload.storage_upload_id else []
+    if not upload.storage_upload_id:
+        return []
+    with _asking() as asked:
+        found = asked.list_parts(upload.key, upload.storage_upload_id)
     _note(upload, sum(part.size for part in found))
     return found
 
@@ -110,6 +126,17 @@ def part(upload: Upload, number: int, etag: str, size: int | None) -> Part:
     return Part(upload=upload, number=number, size=size or 0, etag=f'"{bare}"')
 
 
+@contextmanager
+def _asking() -> Iterator[storage.Store]:
+    """Take one of the few places for questions to storage: while it hangs, the other threads get on."""
+    if not _places.acquire(timeout=_PATIENCE_SECONDS):
+        raise Busy
+    try:
+        yield storage.brief()
+    finally:
+        _places.release()
+
+
 def _check_open(upload: Upload) -> None:
     if upload.protocol != Protocol.S3:
         raise errors.NotFound("There is no such upload.")
@@ -132,7 +159,11 @@ def _prolong(upload: Upload) -> None:
 
 
 def _look(upload: Upload) -> None:
-    """Ask storage how far the upload is, at most once a second: clients that sign as they go need not report."""
+    """
+    Ask storage how far the upload is, at most once a second, and if there is a place.
+
+    So clients that sign as they go need not report.
+    """
     now = time.monotonic()
     with _lock:
         if now - _looked_at.get(upload.pk, -_LOOKS_EVERY_SECONDS) < _LOOKS_EVERY_SECONDS:
@@ -141,7 +172,8 @@ def _look(upload: Upload) -> None:
         _looked_at.move_to_end(upload.pk)
         while len(_looked_at) > _KEPT:
             _looked_at.popitem(last=False)
-    arrived(upload)
+    with suppress(Busy):
+        arrived(upload)
 
 
 def _note(upload: Upload, count: int) -> None:

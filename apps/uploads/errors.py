@@ -28,6 +28,10 @@ class Locked(errors.CourseHubError):
     retry_after_seconds = 1
 
 
+class Busy(errors.Unavailable):
+    """Too many uploads run at this moment; go on in a second."""
+
+
 class OffsetConflict(errors.Conflict):
     """The upload goes on somewhere else; ask for its offset."""
 

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from apps.core import errors
 from apps.uploads import figures, hints, leases, receiving, services, sizes, storage
-from apps.uploads.errors import Fenced, GaveUp, Locked, OffsetConflict
+from apps.uploads.errors import Busy, Fenced, GaveUp, Locked, OffsetConflict
 from apps.uploads.leases import Lease
 from apps.uploads.models import Upload, UploadStatus
 from apps.uploads.receiving import Receiver, Source
@@ -20,10 +20,6 @@ from apps.uploads.tus.headers import Checksum
 _SPARE_PARTS_ON_DISK = 4
 
 _places = threading.BoundedSemaphore(settings.UPLOADS_AT_ONCE)
-
-
-class Busy(errors.Unavailable):
-    """Too many uploads run at this moment; go on in a second."""
 
 
 @dataclass(slots=True)

@@ -172,7 +172,7 @@ class Receiver:
 
     def _storage_upload_id(self) -> str:
         if not self.upload.storage_upload_id:
-            self.upload.storage_upload_id = ensure_multipart(self.upload, self.lease.token)
+            self.upload.storage_upload_id = ensure_multipart(self._store, self.upload, self.lease.token)
         return self.upload.storage_upload_id
 
     def _land(self) -> None:
@@ -241,14 +241,13 @@ def _write(upload: Upload, token: UUID, offset: int, tail_key: str, tail_size: i
         raise Fenced
 
 
-def ensure_multipart(upload: Upload, token: UUID | None = None) -> str:
+def ensure_multipart(store: storage.Store, upload: Upload, token: UUID | None = None) -> str:
     """
     Begin the multipart upload in storage, unless it is begun; returns its id there.
 
     Raises:
         Fenced: the upload has ended, or the lease ``token`` was lost.
     """
-    store = storage.store()
     made = store.create_multipart(upload.key, upload.declared_type or "application/octet-stream")
     mine = Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING, storage_upload_id="", key=upload.key)
     if token:

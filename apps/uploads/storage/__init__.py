@@ -7,7 +7,8 @@ Object storage: one adapter over boto3 for any S3, behind a few verbs.
 ``objects``   `ObjectStore`, which is them over boto3
 ``bucket``    making and checking the bucket itself
 
-Call `store` for this process's; tests put their own in its place with `use`.
+Call `store` for this process's, or `brief` where a client waits for a small answer; tests put their own in the place of
+both with `use`.
 """
 
 from apps.uploads.storage.contract import ObjectInfo, OpenMultipart, PartInfo, Store
@@ -19,7 +20,7 @@ from apps.uploads.storage.errors import (
     UploadMissing,
 )
 from apps.uploads.storage.objects import ObjectStore
-from apps.uploads.storage.process import store, use
+from apps.uploads.storage.process import brief, store, use
 
 __all__ = [
     "ObjectInfo",
@@ -32,6 +33,7 @@ __all__ = [
     "StorageRefused",
     "Store",
     "UploadMissing",
+    "brief",
     "store",
     "use",
 ]

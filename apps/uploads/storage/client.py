@@ -19,12 +19,14 @@ CONNECT_SECONDS, READ_SECONDS, ATTEMPTS, CONNECTIONS = 3, 60, 4, 32
 _THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
 
 
-def make(endpoint_url: str | None = None, *, read_seconds: float = READ_SECONDS) -> "S3Client":
+def make(
+    endpoint_url: str | None = None, *, read_seconds: float = READ_SECONDS, attempts: int = ATTEMPTS
+) -> "S3Client":
     """
     Build a client; building one takes a tenth of a second, and it may be used by many threads at once.
 
     ``endpoint_url``: where to, instead of S3_ENDPOINT_URL; what it signs is signed for that name. ``read_seconds``: for
-    how long storage may say nothing.
+    how long storage may say nothing, in each of the ``attempts``.
     """
     url = endpoint_url or settings.S3_ENDPOINT_URL or None  # none: AWS itself
     made: S3Client = boto3.session.Session().client(
@@ -33,19 +35,19 @@ def make(endpoint_url: str | None = None, *, read_seconds: float = READ_SECONDS)
         region_name=settings.S3_REGION,
         aws_access_key_id=settings.AWS_ACCESS_KEY_ID or None,  # none: boto looks for a role of the machine's
         aws_secret_access_key=settings.AWS_SECRET_ACCESS_KEY or None,
-        config=_config(url, read_seconds),
+        config=_config(url, read_seconds, attempts),
     )
     return made
 
 
-def _config(url: str | None, read_seconds: float) -> Config:
+def _config(url: str | None, read_seconds: float, attempts: int) -> Config:
     options: dict[str, Any] = {
         "signature_version": "s3v4",
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": read_seconds,
-        "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
+        "retries": {"mode": "standard", "total_max_attempts": attempts},
         "max_pool_connections": CONNECTIONS,
         "tcp_keepalive": True,
         "s3": {

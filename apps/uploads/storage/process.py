@@ -1,4 +1,4 @@
-"""The store of this process."""
+"""The stores of this process."""
 
 import os
 
@@ -8,7 +8,11 @@ from apps.uploads.storage import client
 from apps.uploads.storage.contract import Store
 from apps.uploads.storage.objects import ObjectStore
 
+BRIEF_SECONDS = 5
+"""For so long storage may say nothing to a question that a client waits for: it can ask again by itself."""
+
 _store: Store | None = None
+_brief: Store | None = None
 
 
 def store() -> Store:
@@ -19,15 +23,23 @@ def store() -> Store:
     return _store
 
 
+def brief() -> Store:
+    """Give one that tries once and soon gives up: for small questions, whose client waits for the answer."""
+    global _brief
+    if _brief is None:
+        _brief = make(read_seconds=BRIEF_SECONDS, attempts=1)
+    return _brief
+
+
 def use(other: Store | None) -> None:
-    """Put another store in its place; None: back to the real one."""
-    global _store
-    _store = other
+    """Put another store in the place of both; None: back to the real ones."""
+    global _store, _brief
+    _store = _brief = other
 
 
-def make() -> ObjectStore:
+def make(*, read_seconds: float = client.READ_SECONDS, attempts: int = client.ATTEMPTS) -> ObjectStore:
     """Build a store of the settings'."""
-    private = client.make()
+    private = client.make(read_seconds=read_seconds, attempts=attempts)
     is_public = settings.S3_PUBLIC_ENDPOINT_URL in ("", settings.S3_ENDPOINT_URL)
     public = private if is_public else client.make(settings.S3_PUBLIC_ENDPOINT_URL)
     return ObjectStore(private, settings.S3_BUCKET, public_client=public)

@@ -1,11 +1,13 @@
 """Straight to storage: what Uppy asks of its companion, and what the other tabs see."""
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from apps.accounts.models import User
+from apps.uploads import direct
 from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import Answer, ApiClient, events_of
 from tests.support.bridge import MemoryBridge
@@ -166,6 +168,24 @@ def test_someone_elses_and_impossible_parts_are_refused(live: ApiClient, target:
         assert live.get(f"{MULTIPART}/{id_}{path}").status == 400
     assert live.post(MULTIPART, {"filename": "a.mp4"}).status == 400
     assert live.get("uploads/s3/params?filename=a").status == 400
+
+
+def test_while_storage_is_busy_with_questions_only_those_who_need_an_answer_are_refused(
+    live: ApiClient, target: Any, store: MemoryStore
+) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    other = _create(live, target).body["uploadId"]
+    with ExitStack() as questions:
+        for _ in range(direct._ASKING_AT_ONCE):
+            questions.enter_context(direct._asking())
+        for path in (f"{other}/1", id_):
+            refused = live.get(f"{MULTIPART}/{path}")
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+        direct._looked_at.clear()
+        asked = store.calls.copy()
+        assert live.get(f"{MULTIPART}/{id_}/2").status == 200 and store.calls == asked
+    assert live.get(f"{MULTIPART}/{other}/1").status == live.get(f"{MULTIPART}/{id_}").status == 200
 
 
 # Either way

@@ -107,6 +107,19 @@ def test_a_storage_that_says_nothing_is_away_when_the_patience_is_over(
     assert silent.met == client.ATTEMPTS
 
 
+def test_a_question_that_a_client_waits_for_is_asked_once_and_briefly(
+    faulty: FaultyStorage, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in faulty.env.items():
+        setattr(settings, name, value)
+    monkeypatch.setattr(process, "BRIEF_SECONDS", 0.3)
+    silent: Fault = Held()
+    with faulty.having(silent, "parts"), pytest.raises(StorageAway):
+        storage.brief().list_parts("i/film", "upload")
+    storage.use(None)
+    assert silent.met == 1
+
+
 class _Cutting:
     """Takes so many bytes from each connection and resets it; ``heard`` has what it took."""
 

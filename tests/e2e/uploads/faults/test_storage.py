@@ -1,7 +1,9 @@
 """Storage that is down, slow, overloaded, or says one thing and does another: films arrive all the same, once."""
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -109,3 +111,25 @@ def test_slow_storage_holds_up_its_upload_and_nobody_else(
     sending.join(60)
     assert answers == [204]
     sent.arrives_once()
+
+
+def test_storage_that_hangs_does_not_take_the_threads_of_saves(
+    cast: Cast, course: Course, faulty: FaultyStorage
+) -> None:
+    path = "uploads/s3/multipart"
+    created = cast.owner.post(path, {"filename": "film.mp4", "target": {"kind": "media"}}).body
+    sign, over = f"{path}/{created['uploadId']}/1", threading.Event()
+    hung = Fault(lambda request: over.wait(60) and request.reset())
+    with faulty.having(hung, "create"), ThreadPoolExecutor(30) as pool:
+        signing = [pool.submit(cast.owner.again().get, sign) for _ in range(30)]
+        hung.wait_until_met()
+        began = time.monotonic()
+        cast.owner.done(cast.owner.patch(course.path, {"title": "Saved meanwhile"}))
+        assert time.monotonic() - began < 5
+        answers = [one.result() for one in signing]
+        over.set()
+    assert {answer.status for answer in answers} == {503}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+
+    assert cast.owner.get(sign).status == 200
+    assert cast.owner.delete(f"uploads/{created['uploadId']}/").status == 202
