@@ -52,13 +52,14 @@ def _begin(upload: Upload) -> None:
 
 
 def _join(upload: Upload) -> None:
-    """Make parts of the partial uploads."""
+    """Make parts of the partial uploads, which are complete then: all their bytes have come, and are elsewhere now."""
     sources = [_completed(source) for source in _sources(upload)]
     parts = _Joiner(upload).join(sources)
     Part.objects.bulk_create(parts)
     for source in sources:
+        came = source.offset
         services.throw_away(source, "joined")
-        source.status = UploadStatus.COMPLETE
+        source.status, source.offset = UploadStatus.COMPLETE, came
         source.save()
 
 

@@ -246,6 +246,7 @@ def test_partial_uploads_become_one_file_in_the_order_named(
     head = tus.head(said.url)
     assert (head.offset, head.headers["Upload-Concat"]) == (len(body), "final;" + " ".join(urls))
     assert tus.patch(said.url, len(body), b"more").status == 403
+    assert [tus.head(url).offset for url in urls] == list(sizes), "those that were joined are whole"
     left = {purge.key for purge in Purge.objects.all()}
     assert {key for key in store.objects if key.startswith("partial/")} <= left
 
