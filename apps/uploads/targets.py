@@ -79,6 +79,14 @@ class Target(Protocol):
             errors.CourseHubError: it is refused.
         """
 
+    def check(self, user: User, upload: Upload) -> None:
+        """
+        Check whether the user may still upload to where a failed upload was to go.
+
+        Raises:
+            errors.CourseHubError: they may not, or it is gone.
+        """
+
     def hold(self, uploads: Sequence[Upload]) -> None:
         """Lock whatever the ends of these uploads will touch, in the order of ids."""
 

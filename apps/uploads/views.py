@@ -53,7 +53,7 @@ class UploadView(ApiView):
 class RetryView(MutationView):
     """Another try."""
 
-    @mutation(schemas.UploadIdData, can_fail=(404,))
+    @mutation(schemas.UploadIdData, can_fail=(404, 410))
     def post(self, request: Request, upload_id: UUID) -> JsonResponse:
         """Try a failed upload again, as a new operation."""
         body = parse(Mutation, json_body(request))

@@ -222,11 +222,12 @@ def test_deleting_the_course_ends_its_uploads_and_keeps_its_files(
     live: ApiClient, tus: Tus, course: str, chapter: str
 ) -> None:
     _upload(tus, chapter)
-    tus.create(4, {"kind": "video", "chapterId": chapter}, operationId="op")
+    said = tus.create(4, {"kind": "video", "chapterId": chapter}, operationId="op")
     live.delete(f"courses/{course}/")
 
     assert live.get("operations/op/").data["status"] == "failed"
     assert StoredFile.objects.count() == 1
+    assert live.post(f"uploads/{said.upload_id}/retry/").status == 410
     live.post(f"courses/{course}/restore/")
     statuses = [video["status"] for video in live.outline(course)["chapters"][0]["videos"]]
     assert statuses == ["complete", "error"]
@@ -262,6 +263,8 @@ def test_who_may_no_longer_edit_may_not_go_on_uploading_either(
     old, new, *_ = live.outline(course)["chapters"][0]["videos"]
     assert (old["id"], old["status"], new["status"]) == (video, "complete", "error")
     assert live.get(f"videos/{video}/").data["file"]["size"] == 5
+    retried = [ApiClient(stranger).post(f"uploads/{one.upload_id}/retry/") for one in said]
+    assert {answer.status for answer in retried} == {403 if role == "viewer" else 404}
     assert [one.status for one in (tus.patch(others[0].url, 0, b"film"), editor.patch(others[1].url, 0, b"film"))] == [
         204, 204,
     ]  # fmt: skip
