@@ -23,13 +23,8 @@ class Owner(Protocol):
         Locks what they are about, then those that run (`lock`), and returns a failed outcome for each of these.
         """
 
-    def retried(self, steps: Sequence[Step], now: datetime) -> None:
-        """
-        Make failed steps ready to be done again, by new steps with the same payload.
-
-        Raises:
-            errors.CourseHubError: one of them cannot be.
-        """
+    def retried(self, steps: Sequence[Step], now: datetime) -> list[Step]:
+        """Make failed steps ready to be done again, by new steps of the same payload; returns those that cannot be."""
 
 
 _owners: dict[str, Owner] = {}

@@ -47,27 +47,36 @@ def _let_go(operation_id: UUID, pending: Sequence[Step], now: datetime) -> list[
 
 def retry(operation: Operation, user: User, identity: submit.Identity, digest: str) -> submit.Accepted:
     """
-    Ask for an operation's failed steps again, as a new operation.
+    Ask for an operation's failed steps again, as a new operation; what cannot be done again is left out.
 
     Raises:
-        errors.Conflict: it has not ended, or none of its steps failed.
+        errors.Conflict: it has not ended, or none of its steps failed, or none of these can be done again.
     """
     if not operation.finished_at:
         raise errors.Conflict("This operation has not ended.")
     failed = list(operation.steps.filter(status=StepStatus.FAILED).order_by("id"))
     if not failed:
         raise errors.Conflict("None of its steps failed.")
-    plan = submit.Plan(
-        kind=operation.kind,
-        steps=[_again(step) for step in failed],
-        data={"retryOf": operation.key},
-        is_batch=operation.kind in submit.BATCH_KINDS,
-        atomic=failed[0].atomic_group is not None,
-    )
     with transaction.atomic():
-        for owner, steps in open_steps.by_owner(failed):
-            owner.retried(steps, clock.now())
+        ready = _made_ready(failed)
+        plan = submit.Plan(
+            kind=operation.kind,
+            steps=[_again(step) for step in ready],
+            data={"retryOf": operation.key},
+            is_batch=operation.kind in submit.BATCH_KINDS,
+            atomic=ready[0].atomic_group is not None,
+        )
         return submit.submit(user, identity, digest, plan)
+
+
+def _made_ready(failed: Sequence[Step]) -> list[Step]:
+    """Have the owners of failed steps make them ready to be done again; returns those that are, in their order."""
+    now = clock.now()
+    left_out = {step.pk for owner, steps in open_steps.by_owner(failed) for step in owner.retried(steps, now)}
+    ready = [step for step in failed if step.pk not in left_out]
+    if not ready:
+        raise errors.Conflict("None of its failed steps can be done again.")
+    return ready
 
 
 def _again(step: Step) -> submit.NewStep:

@@ -328,8 +328,9 @@ class StepOwner:
         uploads = [upload for upload in _lock(list(of_steps.values_list("pk", flat=True))) if upload.status in OPEN]
         return _fail(uploads, Cancelled(), UploadStatus.ABORTED, now)
 
-    def retried(self, steps: Sequence[Step], now: datetime) -> None:
-        _reopen([UUID(step.payload["uploadId"]) for step in steps], now)
+    def retried(self, steps: Sequence[Step], now: datetime) -> list[Step]:
+        uploads = {upload.pk: upload for upload in _lock([UUID(step.payload["uploadId"]) for step in steps])}
+        return [step for step in steps if not _reopens(uploads.get(UUID(step.payload["uploadId"])), now)]
 
 
 def retry(upload: Upload, user: User, identity: Identity, digest: str) -> submit.Accepted:
@@ -352,7 +353,8 @@ def retry(upload: Upload, user: User, identity: Identity, digest: str) -> submit
         )  # fmt: skip
         plan = submit.Plan(kind=step.action, steps=[again], data={**step.subject, "retryOf": upload.operation_key})
         with transaction.atomic():
-            _reopen([upload.pk], clock.now())
+            for locked in _lock([upload.pk]):
+                _reopen(locked, clock.now())
             return submit.submit(user, identity, digest, plan)
 
     return submit.once(user, identity, digest, take)
@@ -364,17 +366,33 @@ def _step_of(upload: Upload) -> Step | None:
     return steps.filter(payload__uploadId=str(upload.pk)).order_by("-id").first()
 
 
-def _reopen(upload_ids: Collection[UUID], now: datetime) -> None:
-    for upload in _lock(upload_ids):
-        if upload.status not in (UploadStatus.ERROR, UploadStatus.ABORTED):
-            raise errors.Conflict("This upload has not failed.", status=upload.status)
-        sizes.make_room(upload.user, upload.declared_size, besides=upload.pk)
-        if not upload.offset:
-            upload.key = new_key(upload.key.rpartition("/")[0] + "/")
-        if upload.parts_of and not upload.offset:
-            raise errors.Conflict("What this upload was made of is gone; upload it again.")
-        upload.status = UploadStatus.PROCESSING if upload.has_all_bytes else UploadStatus.UPLOADING
-        upload.step = upload.error = upload.finished_at = upload.retry_at = None
-        upload.tries = upload.retries = 0
-        upload.expires_at = now + idle_time()
-        upload.save()
+def _reopens(upload: Upload | None, now: datetime) -> bool:
+    """Open a locked upload again, if it is there and that can be."""
+    try:
+        if upload:
+            _reopen(upload, now)
+    except errors.Conflict:
+        return False
+    return upload is not None
+
+
+def _reopen(upload: Upload, now: datetime) -> None:
+    """
+    Open a locked upload again.
+
+    Raises:
+        errors.Conflict: it has not failed, or what it was made of is gone.
+        QuotaExceeded: there is no room for it.
+    """
+    if upload.status not in (UploadStatus.ERROR, UploadStatus.ABORTED):
+        raise errors.Conflict("This upload has not failed.", status=upload.status)
+    if upload.parts_of and not upload.offset:
+        raise errors.Conflict("What this upload was made of is gone; upload it again.")
+    sizes.make_room(upload.user, upload.declared_size, besides=upload.pk)
+    if not upload.offset:
+        upload.key = new_key(upload.key.rpartition("/")[0] + "/")
+    upload.status = UploadStatus.PROCESSING if upload.has_all_bytes else UploadStatus.UPLOADING
+    upload.step = upload.error = upload.finished_at = upload.retry_at = None
+    upload.tries = upload.retries = 0
+    upload.expires_at = now + idle_time()
+    upload.save()

@@ -34,10 +34,9 @@ class Keeper:
         locked = open_steps.lock(step.pk for step in let_go)
         return [Outcome(step, step.topic, data={"status": "error"}, error=Cancelled().as_dict()) for step in locked]
 
-    def retried(self, steps: Sequence[Step], now: datetime) -> None:
-        if self.spoilt & {step.key for step in steps}:
-            raise errors.Conflict("It is gone.")
-        self.redone += [step.key for step in steps]
+    def retried(self, steps: Sequence[Step], now: datetime) -> list[Step]:
+        self.redone += [step.key for step in steps if step.key not in self.spoilt]
+        return [step for step in steps if step.key in self.spoilt]
 
 
 @pytest.fixture
@@ -231,12 +230,25 @@ def test_its_owner_makes_a_failed_one_ready_to_be_done_again(owner: User, notes:
     assert again.steps.count() == 2
 
 
-def test_what_cannot_be_done_again_refuses_the_whole_retry(owner: User, notes: Notes, keeper: Keeper) -> None:
-    ask(owner, "open")
+def test_what_cannot_be_done_again_is_left_out(owner: User, notes: Notes, keeper: Keeper) -> None:
+    ask(owner, "open", "open", "fail")
     runner.run_lane(LANE)
-    end("1", error=errors.Conflict("No."))
-    keeper.spoilt = {"1"}
-    with pytest.raises(errors.Conflict, match="gone"):
+    for key in ("1.0", "1.1"):
+        end(key, error=errors.Conflict("No."))
+    keeper.spoilt = {"1.0"}
+    again = _retry(owner)
+
+    assert keeper.redone == ["1.1", "1.2"]
+    assert [step.key for step in again.steps.order_by("id")] == ["1.1", "1.2"] and again.expected == 2
+
+
+def test_a_retry_of_which_nothing_is_left_is_refused(owner: User, notes: Notes, keeper: Keeper) -> None:
+    ask(owner, "open", "open")
+    runner.run_lane(LANE)
+    for key in ("1.0", "1.1"):
+        end(key, error=errors.Conflict("No."))
+    keeper.spoilt = {"1.0", "1.1"}
+    with pytest.raises(errors.Conflict, match="again"):
         _retry(owner)
 
     assert Operation.objects.count() == 1

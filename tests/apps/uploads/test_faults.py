@@ -93,6 +93,24 @@ def test_an_aborted_upload_may_be_sent_again_from_the_beginning(live: ApiClient,
     assert live.get(f"videos/{said.headers['CourseHub-Video-Id']}/").data["file"]["size"] == 4
 
 
+def test_a_retry_of_the_operation_leaves_out_what_was_tried_again_by_itself(
+    live: ApiClient, tus: Tus, target: Any
+) -> None:
+    said = [tus.create(4, target, operationId="op", expect=2, stepId=str(number)) for number in range(2)]
+    for one in said:
+        live.delete(f"uploads/{one.upload_id}/")
+    assert live.post(f"uploads/{said[0].upload_id}/retry/", {"operationId": "alone"}).status == 202
+    assert live.post("operations/op/retry/", {"operationId": "rest"}).status == 202
+
+    (step,) = live.get("operations/rest/").data["steps"]
+    assert (step["stepId"], step["data"]["uploadId"]) == ("1", said[1].upload_id)
+    for one in said:
+        tus.patch(one.url, 0, b"film")
+    for key in ("alone", "rest"):
+        assert live.get(f"operations/{key}/").data["status"] == "succeeded"
+    assert live.post("operations/op/retry/").status == 409
+
+
 @pytest.mark.parametrize("kind", ["video", "media"])
 def test_cancelling_its_operation_aborts_an_upload_that_has_not_begun(
     live: ApiClient, tus: Tus, target: Any, kind: str
