@@ -91,7 +91,8 @@ class Feed:
     A topic's events in order.
 
     ``last`` is the seq of the newest event emitted, None while nobody knows: a topic that the history does not know
-    begins wherever its first listeners are. ``newest`` is the highest seq known to exist.
+    begins wherever its first listeners are, or with its first event where they say that they have seen more.
+    ``newest`` is the highest seq known to exist.
     """
 
     def __init__(self, topic: str, *, emit: Emit, capacity: int) -> None:
@@ -161,7 +162,7 @@ class Feed:
             self._emit_to(parcel, self._all())
             return Taken.EMITTED
         self.newest = max(self.newest, seq)
-        if self.last is None and not self._find_beginning():
+        if self.last is None and not self._find_beginning(seq):
             return self._keep(parcel, Taken.EARLY)
         last = self.last or 0
         if seq <= last:
@@ -201,9 +202,10 @@ class Feed:
         """Tell up to which seq a listener has everything."""
         return max(self.last or 0, subscription.position)
 
-    def _find_beginning(self) -> bool:
+    def _find_beginning(self, seq: int) -> bool:
+        # Never above the event that came: a listener may say that it has seen more than there is.
         if self._held:
-            self.last = min(held.position for held in self._held)
+            self.last = min([seq - 1, *(held.position for held in self._held)])
             self._promote()
         return self.last is not None
 
@@ -214,7 +216,7 @@ class Feed:
         return taken
 
     def _drain(self) -> None:
-        if self._ahead and (self.last is not None or self._find_beginning()):
+        if self._ahead and (self.last is not None or self._find_beginning(min(self._ahead))):
             while (parcel := self._ahead.pop((self.last or 0) + 1, None)) is not None:
                 self._emit(parcel)
             self._ahead = {seq: parcel for seq, parcel in self._ahead.items() if seq > (self.last or 0)}

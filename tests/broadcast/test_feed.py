@@ -142,6 +142,28 @@ def test_a_topic_that_the_history_does_not_know_begins_where_its_listeners_are()
     assert second.heard == [8]
 
 
+def test_who_says_to_have_seen_more_than_there_is_keeps_nothing_from_others():
+    feed = make_feed()
+    liar = listen(feed, 2**53 - 1)
+    assert feed.take(make_parcel(6)) is Taken.EMITTED
+    honest = listen(feed, 5)
+    honest_too = listen(feed, 6)
+    feed.take(make_parcel(7))
+    assert (liar.heard, honest.heard, honest_too.heard) == ([], [("resync", 6), 7], [7])
+
+
+def test_what_was_kept_goes_out_though_the_first_listener_says_to_have_seen_more():
+    feed = make_feed()
+    late = RecordingListener()
+    subscription = feed.add(late)
+    for seq in (6, 7):
+        feed.take(make_parcel(seq))
+    listen(feed, 2**53 - 1)
+    feed.start(subscription, 5)
+    feed.take(make_parcel(8))
+    assert late.heard == [6, 7, 8]
+
+
 def test_what_comes_before_anybodys_place_is_known_is_kept():
     feed = make_feed()
     listener = RecordingListener()

@@ -221,6 +221,22 @@ async def test_a_client_that_comes_while_the_history_is_away_is_sent_away(start:
     assert len(service.clients) == 0
 
 
+async def test_who_says_to_have_seen_more_than_there_is_silences_nobody(start: Start, user: str, course: str):
+    service = await start(Network(), heartbeat_seconds=60)
+    liar = Connection(service, ticket(user, {course: 5}))
+    for count, answer in enumerate(("resync", "subscribed")):
+        liar.send("subscribe", topic=course, since=2**53 - 1)
+        await liar.wait_for(answer, 1 + count)
+    await service.take([make_parcel(6, topic=course)], [])
+    honest = Connection(service, ticket(str(uuid.uuid4()), {course: 5}))
+    honest.send("subscribe", topic=course, since=5)
+    assert (await honest.wait_for("subscribed", 2))["replayed"] == 1
+    for seq in (7, 8):
+        await service.take([make_parcel(seq, topic=course)], [])
+    assert honest.events(course.partition(":")[2]) == [6, 7, 8]
+    assert honest.said("resync") == []
+
+
 async def test_access_withdrawn_while_a_subscription_begins_leaves_nothing_behind(start: Start, user: str, course: str):
     service = await start(Network())
     client = Connection(service, ticket(user, [course]))
