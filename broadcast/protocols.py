@@ -86,8 +86,8 @@ class Request(WebRequest):  # type: ignore[misc]
             if self.path != _PATH:
                 # As an ordinary request it gets an ordinary answer.
                 self.requestHeaders.removeHeader(b"upgrade")
-            elif not self._may_upgrade():
-                return None
+            else:
+                return self._upgrade()
         if self.path == _STREAM_PATH and self.method == b"GET":
             self._begin_stream()
             return None
@@ -99,14 +99,19 @@ class Request(WebRequest):  # type: ignore[misc]
         origin: str | None = self.server.origins.of(self.client.host, forwarded_for.decode("latin-1"))
         return origin
 
-    def _may_upgrade(self) -> bool:
-        address = self.address()
-        if (refusal := self.server.refuse(address)) is None:
-            self.channel.leave()
-            self.server.ws_factory.next_address = address
-        else:
+    def _upgrade(self) -> Any:
+        channel, address = self.channel, self.address()
+        if (refusal := self.server.refuse(address)) is not None:
             self._end_with(refusal)
-        return refusal is None
+            return None
+        self.server.ws_factory.next_address = address
+        begun = super().process()
+        if channel.transport.protocol is channel:
+            # Daphne has found fault with the request: it was answered, and is no WebSocket that would leave one day.
+            self.server.leave(address)
+        else:
+            channel.leave()
+        return begun
 
     def _begin_stream(self) -> None:
         address, scope = self.address(), make_scope(self)
@@ -125,7 +130,8 @@ class Request(WebRequest):  # type: ignore[misc]
         self.channel.loseConnection()
 
     def _wants_upgrade(self) -> bool:
-        return any(value.lower() == b"websocket" for value in self.requestHeaders.getRawHeaders(b"upgrade", []))
+        # Daphne looks at the first one only.
+        return bool(self.requestHeaders.getRawHeaders(b"upgrade", [b""])[0].lower() == b"websocket")
 
     def _refuse(self) -> None:
         # What still comes is read and thrown away: closing at once would lose the answer on its way.

@@ -1,5 +1,6 @@
 """Limits by address, by user and by connection, as clients of a real process meet them."""
 
+import asyncio
 import socket
 import time
 
@@ -48,6 +49,31 @@ async def test_an_unusual_handshake_counts_and_is_refused_as_well(start: Start, 
     process = start(BROADCAST_CONNECTIONS_PER_ADDRESS=1, BROADCAST_CONNECTS_PER_SECOND_PER_ADDRESS=0.1)
     # A character that the entrance leaves to autobahn.
     assert [await come_from(process, user, "9.9.9.9", path="?x='\"") for _ in range(2)] == [101, 429]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /ws/ HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n",
+        b"GET /ws/?x=\xa9 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
+        b"GET /ws/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nX-Name: \x85\r\n",
+    ],
+    ids=["upgrades", "query", "header"],
+)
+async def test_what_does_not_become_a_websocket_does_not_count_and_may_not_stay(
+    start: Start, user: str, request_: bytes
+):
+    process = start(
+        BROADCAST_CONNECTIONS_PER_ADDRESS=1,
+        BROADCAST_CONNECTS_PER_SECOND_PER_ADDRESS=1000,
+        BROADCAST_HTTP_IDLE_SECONDS=1,
+    )
+    with socket.create_connection(("127.0.0.1", process.port), timeout=10) as silent:
+        silent.sendall(request_ + b"Connection: Upgrade\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n")
+        assert silent.recv(4096).startswith(b"HTTP/1.1 4")
+        assert await come_from(process, user, "9.9.9.9") == 101
+        while await asyncio.to_thread(silent.recv, 4096):
+            pass
 
 
 async def test_who_speaks_for_others_must_be_trusted(start: Start, user: str):
