@@ -97,7 +97,15 @@ class Healer:
                     return
                 newest = feed.newest
                 retained = await self._history.read(topic, since=feed.last, limit=self._limit)
+                up_to = max(newest, retained.last or 0)
+                if not self._lacks(topic, up_to):
+                    # It came meanwhile: late, or because somebody else healed the topic.
+                    continue
                 missing = [parcel.from_body(body, topic=topic) for body in retained.bodies]
-                healed = self._hub.mend(topic, missing, up_to=max(newest, retained.last or 0))
+                healed = self._hub.mend(topic, missing, up_to=up_to)
                 self._metrics.healed.inc(healed)
                 self._metrics.heals.labels("healed" if healed else "lost").inc()
+
+    def _lacks(self, topic: str, up_to: int) -> bool:
+        feed = self._hub.feed(topic)
+        return feed is not None and feed.last is not None and feed.last < up_to

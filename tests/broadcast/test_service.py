@@ -103,6 +103,20 @@ async def test_a_lost_last_event_comes_with_the_next_heartbeat(start: Start, use
     assert beat["positions"][course] == 1
 
 
+async def test_what_is_healed_is_not_counted_as_lost(start: Start, user: str, course: str):
+    network = Network(loss=1)
+    one, two = await start(network), await start(network)
+    client = Connection(two, ticket(user, [course]))
+    client.send("subscribe", topic=course, since=0)
+    await client.wait_for("subscribed", 2)
+    for seq in range(1, 6):
+        await one.take([make_parcel(seq, topic=course)], [])
+        await eventually(lambda seq=seq: client.events(course.partition(":")[2])[-1:] == [seq])
+        await client.wait_for("heartbeat", len(client.said("heartbeat")) + 1)
+    heals = {sample.labels["outcome"] for metric in two.metrics.heals.collect() for sample in metric.samples}
+    assert heals == {"healed"}
+
+
 async def test_subscriptions_under_constant_publishing_have_no_gap_and_no_double(start: Start, course: str):
     service = await start(Network())
     id_ = course.partition(":")[2]
