@@ -13,12 +13,14 @@ from enum import Enum
 from typing import Final
 
 from broadcast.feed import Feed, Hearers, Listener, Subscription, Taken
-from broadcast.parcel import Endings, Parcel
+from broadcast.parcel import Endings, Parcel, from_body
 from broadcast.sending.turn import Hear, Receiver, Turn, Written
 
 log = logging.getLogger(__name__)
 
 _MAX_EVENT_TYPES: Final = 256
+_REPLAYED_ENDINGS: Final = 100
+"""Progress is late by seconds: what a replay brings from before is not worth the reading."""
 
 
 class Change(Enum):
@@ -100,13 +102,23 @@ class Hub:
         """Take an event in, and write it to its topic's listeners when it is its turn; None: nobody listens."""
         feed = self._feeds.get(parcel.topic)
         if feed is None:
+            if parcel.seq is not None:
+                self._endings.note(parcel)
             return None
         if parcel.seq is None and self._endings.covers(parcel):
             return Taken.STALE
         taken = feed.take(parcel)
         if taken is Taken.GAP:
             self._on_change(Change.GAP, feed.topic)
+        elif taken is Taken.DUPLICATE:
+            # The history may have had it before the topic had listeners here.
+            self._endings.note(parcel)
         return taken
+
+    def note_replayed(self, topic: str, bodies: Sequence[bytes]) -> None:
+        """Remember what the newest events of a replay ended: they may never have come this way."""
+        for body in bodies[-_REPLAYED_ENDINGS:]:
+            self._endings.note(from_body(body, topic=topic))
 
     def settle(self, topic: str, last: int) -> None:
         """Learn from the history which event is a topic's newest; a gap that this shows is reported."""

@@ -1,7 +1,7 @@
 """Reading the history for many: what is asked for while it answers goes with the next round trip, and only once."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from broadcast.history import History
@@ -9,6 +9,13 @@ from broadcast.resume import Retained
 
 _TOPICS_AT_ONCE: Final = 500
 _ATTEMPTS: Final = 4
+
+
+OnRead = Callable[[str, Sequence[bytes]], None]
+
+
+def _ignore(_topic: str, _bodies: Sequence[bytes]) -> None:
+    pass
 
 
 class Wish:
@@ -26,11 +33,12 @@ class Reader:
     Reads topics for clients that come in crowds.
 
     A read begins after it was asked for, never before: so whoever hears a topic already, and asks then, misses nothing.
-    Events that several get are the same objects, and so are their frames.
+    Events that several get are the same objects, and so are their frames. ``on_read`` is told of them before anybody.
     """
 
-    def __init__(self, history: History, *, limit: int, limit_bytes: int) -> None:
+    def __init__(self, history: History, *, limit: int, limit_bytes: int, on_read: OnRead = _ignore) -> None:
         self._history = history
+        self._on_read = on_read
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._waiting: dict[str, list[Wish]] = {}
@@ -97,6 +105,7 @@ class Reader:
             lowest = left[0]
             limit, limit_bytes = self._limit, self._limit_bytes
             retained = await self._history.read(topic, since=lowest, limit=limit, limit_bytes=limit_bytes)
+            self._on_read(topic, retained.bodies)
             # Where who is furthest behind gets nothing, the next one may get something.
             served = left if retained.bodies or lowest >= (retained.last or 0) else left[:1]
             answers |= {since: retained if since == lowest else retained.after(since) for since in served}

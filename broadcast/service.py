@@ -84,7 +84,12 @@ class Service:
             size_bytes=settings.history_bytes,
             on_new_epoch=self._on_new_epoch,
         )
-        self._reader = Reader(self.history, limit=settings.replay_limit, limit_bytes=settings.replay_bytes)
+        self._reader = Reader(
+            self.history,
+            limit=settings.replay_limit,
+            limit_bytes=settings.replay_bytes,
+            on_read=self.hub.note_replayed,
+        )
         self._healer = Healer(self.hub, self.history, self.metrics, limit=settings.history_length)
         make = make_layer or partial(redis_layer, timeout_seconds=settings.redis_timeout_seconds)
         self._layers = Layers(

@@ -139,6 +139,23 @@ def test_a_completion_from_the_history_counts_too(hub: Hub):
     assert hub.emit(make_parcel(None, type_="upload-progress", **video)) is Taken.STALE
 
 
+def test_a_completion_counts_though_nobody_listened_when_it_came(hub: Hub):
+    video = {"operation_id": "upload-1", "videoId": "v1"}
+    hub.emit(make_parcel(1, type_="upload-complete", **video))
+    listener = RecordingListener()
+    listen(hub, listener)
+    assert hub.emit(make_parcel(None, type_="upload-progress", **video)) is Taken.STALE
+    assert listener.heard == []
+
+
+def test_a_completion_counts_though_the_history_had_it_before_it_came(hub: Hub):
+    video = {"operation_id": "upload-1", "videoId": "v1"}
+    hub.start(hub.subscribe(TOPIC, RecordingListener()), 1)
+    hub.settle(TOPIC, 1)
+    assert hub.emit(make_parcel(1, type_="upload-complete", **video)) is Taken.DUPLICATE
+    assert hub.emit(make_parcel(None, type_="upload-progress", **video)) is Taken.STALE
+
+
 def test_a_lost_history_is_told_on_every_topic(hub: Hub):
     one, other = RecordingListener(), RecordingListener()
     listen(hub, one)

@@ -235,6 +235,22 @@ async def test_a_client_that_comes_while_the_history_is_away_is_sent_away(start:
     assert len(service.clients) == 0
 
 
+async def test_progress_does_not_come_after_a_completion_that_was_replayed(start: Start, user: str, course: str):
+    network = Network()
+    one, two = await start(network), await start(network)
+    upload = {"topic": course, "operation_id": "o9", "uploadId": "u1"}
+    await one.take([make_parcel(1, type_="upload-complete", **upload)], [])
+    client = Connection(two, ticket(user, [course]))
+    client.send("subscribe", topic=course, since=0)
+    assert (await client.wait_for("subscribed", 2))["replayed"] == 1
+    late = make_parcel(None, type_="upload-progress", **upload)
+    current = make_parcel(None, type_="upload-progress", topic=course, operation_id="o10", uploadId="u2")
+    await one.take([late, current], [])
+    progress = await client.wait_for("upload-progress")
+    assert progress["operationId"] == "o10"
+    assert len(client.said("upload-progress")) == 1
+
+
 async def test_who_says_to_have_seen_more_than_there_is_silences_nobody(start: Start, user: str, course: str):
     service = await start(Network(), heartbeat_seconds=60)
     liar = Connection(service, ticket(user, {course: 5}))
