@@ -16,8 +16,7 @@ from django.db.models import F
 
 from apps.core import clock, errors
 from apps.operations import lifecycle, open_steps, runner
-from apps.operations.models import Step, StepStatus
-from apps.uploads import assembly, figures, leases, looking, purges, services, sizes, storage, targets
+from apps.uploads import assembly, figures, leases, looking, purges, selectors, services, sizes, storage, targets
 from apps.uploads.errors import GaveUp, NotAllowed, WrongChecksum, WrongSize
 from apps.uploads.inspection import inspector
 from apps.uploads.inspection.facts import Facts
@@ -46,17 +45,12 @@ def _has_begun(upload: Upload) -> bool:
     """See to it that the lane has begun the upload's step; False: it is somebody else's turn, or it failed."""
     if upload.step_id is None:
         runner.run_lane(upload.lane)
-        waits = _is_pending(upload)
+        waits = selectors.is_pending(upload)
         # Read after that: whoever has the lane may begin the step at any moment, and then it waits no more.
         upload.refresh_from_db()
         if upload.step_id is None and not waits:
             services.fail(upload.pk, GaveUp("The upload could not be begun."))
     return upload.step_id is not None and upload.status == UploadStatus.PROCESSING
-
-
-def _is_pending(upload: Upload) -> bool:
-    steps = Step.objects.filter(lane=upload.lane, status=StepStatus.PENDING)
-    return steps.filter(payload__uploadId=str(upload.pk)).exists()
 
 
 def _complete(upload: Upload, lease: Lease) -> None:

@@ -7,6 +7,7 @@ from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
 from apps.core import clock, errors
+from apps.operations.models import Step, StepStatus
 from apps.uploads.models import OPEN, Upload, UploadStatus
 
 
@@ -38,6 +39,12 @@ def has_another(of: Upload) -> bool:
     """Say whether another upload to the same target is under way."""
     begun = Upload.objects.filter(target_id=of.target_id, status__in=OPEN, step__isnull=False)
     return begun.exclude(pk=of.pk).exists()
+
+
+def is_pending(upload: Upload) -> bool:
+    """Say whether a step of the upload waits for its turn in the lane."""
+    steps = Step.objects.filter(lane=upload.lane, status=StepStatus.PENDING)
+    return steps.filter(payload__uploadId=str(upload.pk)).exists()
 
 
 def left_lying(patience: timedelta, limit: int) -> list[UUID]:

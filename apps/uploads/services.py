@@ -17,7 +17,7 @@ from apps.operations import lifecycle, open_steps, submit
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.operations.submit import Identity, NewStep
-from apps.uploads import hints, purges, sizes, targets
+from apps.uploads import hints, purges, selectors, sizes, targets
 from apps.uploads.errors import UploadAborted
 from apps.uploads.models import OPEN, Protocol, Upload, UploadStatus
 from apps.uploads.targets import Planned, Wanted
@@ -381,11 +381,14 @@ def _reopen(upload: Upload, now: datetime) -> None:
     Open a locked upload again.
 
     Raises:
-        errors.Conflict: it has not failed, or what it was made of is gone.
+        errors.Conflict: it has not failed, or its step has yet to fail, or what it was made of is gone.
         QuotaExceeded: there is no room for it.
     """
     if upload.status not in (UploadStatus.ERROR, UploadStatus.ABORTED):
         raise errors.Conflict("This upload has not failed.", status=upload.status)
+    if selectors.is_pending(upload):
+        # Two steps would begin one upload, and only one of them would end with it.
+        raise errors.Conflict("This upload has ended, but its step waits for its turn; try again then.")
     if upload.parts_of and not upload.offset:
         raise errors.Conflict("What this upload was made of is gone; upload it again.")
     sizes.make_room(upload.user, upload.declared_size, besides=upload.pk)

@@ -93,6 +93,20 @@ def test_an_aborted_upload_may_be_sent_again_from_the_beginning(live: ApiClient,
     assert live.get(f"videos/{said.headers['CourseHub-Video-Id']}/").data["file"]["size"] == 4
 
 
+def test_an_upload_is_tried_again_once_its_step_has_had_its_turn(live: ApiClient, tus: Tus, target: Any) -> None:
+    lanes.use(lambda lane: None)
+    said = tus.create(4, target, operationId="op")
+    live.delete(f"uploads/{said.upload_id}/")
+    early = live.post(f"uploads/{said.upload_id}/retry/", {"operationId": "early"})
+    lanes.use(tasks.run_lane)
+    tasks.run_lane(Upload.objects.get().lane)
+    again = live.post(f"uploads/{said.upload_id}/retry/", {"operationId": "again"})
+    tus.patch(said.url, 0, b"film")
+
+    assert (early.status, again.status) == (409, 202)
+    assert [live.get(f"operations/{key}/").data["status"] for key in ("op", "again")] == ["failed", "succeeded"]
+
+
 def test_a_retry_of_the_operation_leaves_out_what_was_tried_again_by_itself(
     live: ApiClient, tus: Tus, target: Any
 ) -> None:
@@ -150,14 +164,14 @@ def test_an_upload_that_another_worker_is_just_beginning_does_not_fail(
     hints.use(lambda upload_id: None)
     tus.create(4, target, body=b"film", operationId="op")
     upload = Upload.objects.get()
-    look, run = completion._is_pending, completion.runner.run_lane
+    look, run = completion.selectors.is_pending, completion.runner.run_lane
 
     def is_pending(asked: Upload) -> bool:
         run(upload.lane)
         return look(asked)
 
     monkeypatch.setattr(completion.runner, "run_lane", lambda lane: None)
-    monkeypatch.setattr(completion, "_is_pending", is_pending)
+    monkeypatch.setattr(completion.selectors, "is_pending", is_pending)
     completion.complete(upload.pk)
 
     assert live.get("operations/op/").data["status"] == "succeeded"
