@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from apps.accounts.models import User
 from apps.core.errors import Gone, PermissionDenied
+from apps.courses import access, presence, sources, store
 from apps.courses import outline as rules
-from apps.courses import presence, sources, store
 from apps.courses.models import Course, Video
 from apps.courses.outline import Change, Outline, Result
 from apps.courses.presence import Going
@@ -28,6 +29,12 @@ class CourseLane:
 
     def is_there(self, lane: str) -> bool:
         return Course.objects.filter(pk=topics.parse(lane).id).exists()
+
+    def check(self, lane: str, user: User, steps: Sequence[Step]) -> None:
+        actions = {rules.asked_for(step.action, str(user.pk), step.payload) for step in steps}
+        if "course.create" not in actions:
+            for action in sorted(actions):
+                access.changeable_course(user, UUID(topics.parse(lane).id), action)
 
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         course_id = UUID(topics.parse(lane).id)

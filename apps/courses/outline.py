@@ -202,11 +202,16 @@ def _check_course(outline: Outline, change: Change) -> None:
 
 def _check_role(outline: Outline, change: Change) -> None:
     role = outline.members.get(change.actor)
-    leaves = change.action == "member.remove" and change.payload["userId"] == change.actor
-    if role is None and leaves:
+    action = asked_for(change.action, change.actor, change.payload)
+    if role is None and action == LEAVE:
         return  # They were removed meanwhile.
-    if role is None or not may(role, LEAVE if leaves else change.action):
+    if role is None or not may(role, action):
         raise PermissionDenied
+
+
+def asked_for(action: str, actor: str, payload: Mapping[str, Any]) -> str:
+    """Give the action that a role has to allow: to remove oneself is to leave."""
+    return LEAVE if action == "member.remove" and payload["userId"] == actor else action
 
 
 def may(role: str, action: str) -> bool:

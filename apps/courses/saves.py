@@ -44,17 +44,17 @@ def plan(user: User, course_id: UUID, body: schemas.Save, identity: Identity) ->
     payloads = [resolved.payload(index, change, course_id) for index, change in enumerate(body.changes)]
     _note_known(course_id, body.changes, payloads)
     steps = [
-        _step(course_id, change, payload, key)
+        _step(course_id, change, payload, key, 0 if body.atomic else None)
         for change, payload, key in zip(body.changes, payloads, keys, strict=True)
     ]
     data = {
         "ids": resolved.assigned,
         "steps": [{"stepId": step.key, "action": step.action, **step.subject} for step in steps],
     }
-    return Plan(submit.SAVE, steps, data, is_batch=True, atomic=body.atomic)
+    return Plan(submit.SAVE, steps, data, is_batch=True)
 
 
-def _step(course_id: UUID, change: Any, payload: dict[str, Any], key: str) -> NewStep:
+def _step(course_id: UUID, change: Any, payload: dict[str, Any], key: str, group: int | None) -> NewStep:
     name = _SUBJECT[change.action]
     temp_id = payload.get("tempId")
     lane = topics.course(course_id)
@@ -67,6 +67,7 @@ def _step(course_id: UUID, change: Any, payload: dict[str, Any], key: str) -> Ne
         creates=UUID(payload[name]) if change.action in _CREATED else None,
         temp_id=temp_id or "",
         key=key,
+        group=group,
     )
 
 

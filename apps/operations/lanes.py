@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from apps.accounts.models import User
 from apps.core import sql
 from apps.operations.models import Step
 from apps.operations.pace import Pace
@@ -59,6 +60,14 @@ class Handler(Protocol):
     def is_there(self, lane: str) -> bool:
         """Say whether what the lane is about exists yet, so that someone may be listening to it."""
 
+    def check(self, lane: str, user: User, steps: Sequence[Step]) -> None:
+        """
+        Check whether a user may still ask for steps of theirs that failed.
+
+        Raises:
+            errors.CourseHubError: they may not.
+        """
+
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         """
         Run the steps in order, inside the caller's transaction, and write what changed; one outcome for each.
@@ -104,6 +113,11 @@ def is_there(lane: str) -> bool:
     """Say whether what a lane is about exists yet; a lane that nobody knows how to run may be about anything."""
     handler = _handlers.get(lane.partition(":")[0])
     return handler is None or handler.is_there(lane)
+
+
+def check(lane: str, user: User, steps: Sequence[Step]) -> None:
+    """Check whether a user may still ask for steps of a lane; see `Handler.check`."""
+    handler_of(lane).check(lane, user, steps)
 
 
 def queue_up(names: Sequence[str]) -> None:

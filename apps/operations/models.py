@@ -104,8 +104,8 @@ class Step(models.Model):
     One mutation. ``id`` is its place in its lane: steps of a lane run in the order of their ids.
 
     ``topic`` is where it is told; ``payload`` what its action needs, with every tempId replaced; ``subject`` the typed
-    ids it is about, for events; ``creates`` the id that it will bring into being; ``atomic_group`` the request whose
-    steps succeed or fail together.
+    ids it is about, for events; ``creates`` the id that it will bring into being; ``atomic_group`` those that
+    succeed or fail together.
     """
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps", db_index=False)

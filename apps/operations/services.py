@@ -10,7 +10,7 @@ from django.db.models import F, QuerySet
 
 from apps.accounts.models import User
 from apps.core import clock, errors
-from apps.operations import lifecycle, open_steps, submit
+from apps.operations import lanes, lifecycle, open_steps, submit
 from apps.operations.lanes import Outcome
 from apps.operations.models import Operation, Step, StepStatus
 
@@ -51,20 +51,23 @@ def retry(operation: Operation, user: User, identity: submit.Identity, digest: s
 
     Raises:
         errors.Conflict: it has not ended, or none of its steps failed, or none of these can be done again.
+        errors.CourseHubError: the user may not ask for them any more.
     """
     if not operation.finished_at:
         raise errors.Conflict("This operation has not ended.")
     failed = list(operation.steps.filter(status=StepStatus.FAILED).order_by("id"))
     if not failed:
         raise errors.Conflict("None of its steps failed.")
+    for lane in sorted({step.lane for step in failed}):
+        lanes.check(lane, user, [step for step in failed if step.lane == lane])
     with transaction.atomic():
         ready = _made_ready(failed)
+        groups = {group: number for number, group in enumerate({step.atomic_group for step in ready} - {None})}
         plan = submit.Plan(
             kind=operation.kind,
-            steps=[_again(step) for step in ready],
+            steps=[_again(step, groups.get(step.atomic_group)) for step in ready],
             data={"retryOf": operation.key},
             is_batch=operation.kind in submit.BATCH_KINDS,
-            atomic=ready[0].atomic_group is not None,
         )
         return submit.submit(user, identity, digest, plan)
 
@@ -79,7 +82,7 @@ def _made_ready(failed: Sequence[Step]) -> list[Step]:
     return ready
 
 
-def _again(step: Step) -> submit.NewStep:
+def _again(step: Step, group: int | None) -> submit.NewStep:
     return submit.NewStep(
         action=step.action,
         lane=step.lane,
@@ -89,6 +92,7 @@ def _again(step: Step) -> submit.NewStep:
         creates=step.creates,
         temp_id=step.temp_id,
         key=step.key,
+        group=group,
     )
 
 

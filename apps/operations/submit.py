@@ -48,7 +48,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class NewStep:
-    """A step as an app above asks for it; fields as in `models.Step`. ``key`` None: the request's own."""
+    """
+    A step as an app above asks for it; fields as in `models.Step`. ``key`` None: the request's own.
+
+    Those next to each other of one ``group`` (not None) succeed or fail together.
+    """
 
     action: str
     lane: str
@@ -58,6 +62,7 @@ class NewStep:
     creates: UUID | None = None
     temp_id: str = ""
     key: str | None = None
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,6 @@ class Plan:
     steps: Sequence[NewStep]
     data: Mapping[str, Any]
     is_batch: bool = False
-    atomic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ def _topic(user: User, named: set[str]) -> str:
 def _contents(request: _Request) -> list[Any]:
     """List the values of a request and its steps, as `_CONTENTS` wants them."""
     key, plan = request.identity.request_key, request.plan
-    return [key, request.digest, json.dumps(plan.data), plan.atomic, request.now, *_columns(plan.steps, key)]
+    return [key, request.digest, json.dumps(plan.data), request.now, *_columns(plan.steps, key)]
 
 
 def _columns(steps: Sequence[NewStep], request_key: str) -> list[list[Any]]:
@@ -229,6 +233,7 @@ def _columns(steps: Sequence[NewStep], request_key: str) -> list[list[Any]]:
             json.dumps(step.subject),
             step.creates,
             step.temp_id,
+            step.group,
         )
         for step in steps
     )
@@ -252,9 +257,10 @@ _CONTENTS = """
         INSERT INTO operations_step (operation_id, key, action, lane, topic, payload, subject, creates, temp_id,
             atomic_group, status, created_at)
         SELECT request.operation_id, step.key, action, lane, topic, payload::jsonb, subject::jsonb, creates, temp_id,
-            CASE WHEN %s THEN request.id END, 'pending', %s
+            request.id * 10000 + step."group", 'pending', %s
         FROM request, unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::uuid[],
-            %b::text[]) WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, place)
+            %b::text[], %b::int[])
+            WITH ORDINALITY AS step(key, action, lane, topic, payload, subject, creates, temp_id, "group", place)
         ORDER BY place
     )
 """

@@ -38,7 +38,7 @@ class OperationView(ApiView):
 class RetryView(MutationView):
     """Another try."""
 
-    @mutation(schemas.RetryData, can_fail=(404,))
+    @mutation(schemas.RetryData, can_fail=(404, 410))
     def post(self, request: Request, key: str) -> JsonResponse:
         """Do an ended operation's failed steps again, as a new operation."""
         body = parse(schemas.Mutation, json_body(request))

@@ -32,6 +32,9 @@ class Notes:
     def is_there(self, lane: str) -> bool:
         return True
 
+    def check(self, lane: str, user: User, steps: Sequence[Step]) -> None:
+        pass
+
     def run(self, lane: str, steps: Sequence[Step], now: datetime) -> list[Outcome]:
         keys = [step.key for step in steps]
         self.runs.append(keys)
@@ -55,7 +58,7 @@ class Notes:
 
 def plan(*does: str, lane: str = LANE, topic: str = COURSE, **more: Any) -> submit.Plan:
     """Plan a step for each thing to do; more than one have keys of their own, ``<request>.<index>`` as in a save."""
-    prefix = more.pop("prefix", "1")
+    prefix, atomic = more.pop("prefix", "1"), more.pop("atomic", False)
     steps = [
         submit.NewStep(
             action="note.write",
@@ -64,6 +67,7 @@ def plan(*does: str, lane: str = LANE, topic: str = COURSE, **more: Any) -> subm
             payload={"does": done},
             subject={"noteId": f"n{index}"},
             key=None if len(does) == 1 else f"{prefix}.{index}",
+            group=0 if atomic else None,
         )
         for index, done in enumerate(does)
     ]

@@ -201,7 +201,42 @@ def test_a_retry_is_checked_for_rights_like_the_first_try(api: ApiClient, strang
     api.delete(f"courses/{course}/members/{stranger.pk}/")
     failed = editor.post(f"courses/{course}/chapters/", {"title": "Late"})
     runner.run_lane(f"course:{course}")
-    retried = _retry(editor, failed.body["operationId"])
+    told = len(events_of(course))
+
+    assert _retry(editor, failed.body["operationId"]).status == 404
+    runner.run_lane(f"course:{course}")
+    assert len(events_of(course)) == told
+
+
+def test_a_retry_on_a_deleted_course_is_refused(api: ApiClient) -> None:
+    course = api.course()
+    runner.run_lane(f"course:{course}")
+    api.delete(f"courses/{course}/")
+    api.post(f"courses/{course}/chapters/", {"title": "Late", "operationId": "op"})
     runner.run_lane(f"course:{course}")
 
-    assert editor.operation(retried)["steps"][0]["error"]["code"] == "permission_denied"
+    assert _retry(api).status == 410
+
+
+def test_what_was_asked_for_together_stays_together_and_the_rest_apart(api: ApiClient) -> None:
+    course = api.course()
+    runner.run_lane(f"course:{course}")
+    named = {"operationId": "op", "expect": 7}
+    unknown = {"action": "chapter.update", "chapterId": course, "title": "x"}
+    new = {"action": "chapter.create"}
+    for number, atomic in (("a", False), ("b", True), ("c", True)):
+        changes = [unknown] if number == "a" else [{**new, "title": number}, unknown, *[unknown] * (number == "b")]
+        api.post(f"courses/{course}/save/", {**named, "stepId": number, "atomic": atomic, "changes": changes})
+    api.post(f"courses/{course}/save/", {**named, "stepId": "d", "changes": [unknown]})
+    runner.run_lane(f"course:{course}")
+    again = _retry(api)
+    runner.run_lane(f"course:{course}")
+
+    groups = Step.objects.filter(operation__key=again.body["operationId"]).values_list("key", "atomic_group")
+    by_key = dict(groups)
+    assert by_key["a.0"] is by_key["d.0"] is None
+    assert len({by_key["b.0"], by_key["b.1"], by_key["b.2"]}) == len({by_key["c.0"], by_key["c.1"]}) == 1
+    assert by_key["b.0"] != by_key["c.0"]
+    codes = {step["stepId"]: step["error"]["code"] for step in api.operation(again)["steps"]}
+    assert codes["b.0"] == codes["c.0"] == "rolled_back" and codes["a.0"] == codes["d.0"] == "not_found"
+    assert api.outline(course)["chapters"] == []
