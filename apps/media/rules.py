@@ -263,9 +263,9 @@ def _check_unlinker(library: Library, change: Change) -> None:
 
 
 def _already_unlinked(library: Library, change: Change) -> Result:
-    if not change.payload.get("known"):
-        raise _absent(library, change.payload["linkId"], "There is no such link.")
     payload = change.payload
+    if payload["linkId"] in library.unborn or not payload.get("known"):
+        raise _absent(library, payload["linkId"], "There is no such link.")
     ids = {name: payload[name] for name in ("linkId", "mediaId", "targetType", "targetId", "role")}
     file = library.files.get(payload["mediaId"])
     told = _to_both(library, events.MEDIA_UNLINKED, ids, payload["courseId"], file.link_count if file else 0)
@@ -319,7 +319,7 @@ def _absent(library: Library, id_: str, message: str) -> CourseHubError:
 def _already_gone(library: Library, change: Change, type_: str, **facts: object) -> Result:
     """Deleting what was there when it was asked for, and is not any more, is done; other absent ids are errors."""
     id_ = change.payload["mediaId"]
-    if id_ not in library.files and not change.payload.get("known"):
+    if id_ not in library.files and (id_ in library.unborn or not change.payload.get("known")):
         raise _absent(library, id_, "There is no such file.")
     told = Event(type_, {"mediaId": id_, **facts}, _own(library))
     return Result({"mediaId": id_, "alreadyGone": True}, (told,))

@@ -3,10 +3,14 @@
 import pytest
 
 from apps.accounts.models import User
+from apps.media.actions import MediaLane
 from apps.media.models import HistoryEntry, Media
-from apps.uploads.models import Purge, StoredFile
+from apps.operations import runner
+from apps.operations.pace import Pace
+from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import ApiClient, events_of
 from tests.support.library import a_file, add_version, stored
+from tests.support.uploading import Tus
 
 
 def _last(owner: User) -> dict:
@@ -165,14 +169,42 @@ def test_a_version_that_does_not_fit_where_the_file_is_used_is_refused(live: Api
 
 
 def test_deleting_what_is_gone_meanwhile_succeeds_and_says_so(api: ApiClient, owner: User) -> None:
-    from apps.operations import runner
-
     media = a_file(owner)
     answers = [api.delete(f"media/{media}/"), api.delete(f"media/{media}/")]
     runner.run_lane(f"user:{owner.pk}")
     data = [api.operation(answer)["steps"][0]["data"] for answer in answers]
     assert ["alreadyGone" in each for each in data] == [False, True]
     assert [event["type"] for event in events_of(f"user:{owner.pk}")] == ["media-delete-complete"] * 2
+
+
+@pytest.mark.parametrize("at_once", [200, 1])
+def test_a_file_that_never_came_to_be_cannot_be_deleted(
+    api: ApiClient, owner: User, tus: Tus, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=at_once))
+    tus.request("DELETE", tus.create(5, {"kind": "media"}).url)
+    media = Upload.objects.get().target_id
+    deleted = api.delete(f"media/{media}/")
+    runner.run_lane(f"user:{owner.pk}")
+
+    assert api.operation(deleted)["steps"][0]["error"]["code"] == "dependency_failed"
+    assert "media-delete-complete" not in [event["type"] for event in events_of(f"user:{owner.pk}")]
+
+
+def test_a_file_whose_upload_failed_did_come_to_be(
+    api: ApiClient, owner: User, tus: Tus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = f"user:{owner.pk}"
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=1))
+    url = tus.create(5, {"kind": "media"}).url
+    runner.run_lane(lane)
+    tus.request("DELETE", url)
+    media = Media.objects.get().pk
+    answers = [api.delete(f"media/{media}/"), api.post(f"media/{media}/purge/"), api.post(f"media/{media}/purge/")]
+    runner.run_lane(lane)
+
+    assert [api.operation(answer)["status"] for answer in answers] == ["succeeded"] * 3
+    assert api.operation(answers[2])["steps"][0]["data"]["alreadyGone"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import pytest
 
 from apps.accounts.models import User
+from apps.media.actions import MediaLane
 from apps.media.models import Media, MediaLink
 from apps.operations import runner, selectors
+from apps.operations.pace import Pace
 from tests.support.api import ApiClient, events_of
 from tests.support.library import a_file
 
@@ -126,6 +128,23 @@ def test_what_becomes_wrong_on_the_way_fails_its_step(api: ApiClient, owner: Use
     assert errors == [None, "conflict", "in_use", None, "gone", "gone", None, "not_found"]
     blocked = api.operation(answers[2])["steps"][0]["error"]
     assert [blocker["id"] for blocker in blocked["blockers"]] == [course]
+
+
+@pytest.mark.parametrize("at_once", [200, 1])
+def test_a_link_that_could_not_be_made_cannot_be_removed(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=at_once))
+    lane, course = f"user:{owner.pk}", api.course()
+    runner.run_lane(f"course:{course}")
+    media, body = a_file(owner), {"targetType": "course", "targetId": course}
+    api.post(f"media/{media}/links/", body)
+    link = api.post(f"media/{media}/links/", body).data["linkId"]
+    unlinked = api.delete(f"media-links/{link}/")
+    runner.run_lane(lane)
+
+    assert api.operation(unlinked)["steps"][0]["error"]["code"] == "dependency_failed"
+    assert "media-unlink-complete" not in [event["type"] for event in events_of(lane)]
 
 
 def test_links_go_with_their_chapter_or_video_for_good(live: ApiClient, owner: User) -> None:
