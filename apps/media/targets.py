@@ -35,10 +35,12 @@ class Usage:
         files = _lock_files(concerned)
         found = links.within(courses, list(what.chapters), list(what.videos))
         doers = _doers(what, found)
+        # They are counted down in the order in which their owners hear of them.
+        found.sort(key=lambda link: (doers[link.id].pk, link.id))
         links.delete(found)
         _keep(what, [link for link in found if doers[link.id] is what.course])
         _record("media.unlink", [(doers[link.id], link) for link in found], files, now)
-        return [(doers[link.id], _draft(events.MEDIA_UNLINKED, doers[link.id], link, files)) for link in found]
+        return [(doers[link.id], _unlinked(doers[link.id], link, files[link.media_id])) for link in found]
 
     def returned(self, course_id: UUID, step: Step, now: datetime) -> Sequence[Draft]:
         """Put a course's links back, each where it was, but for those that cannot be there any more."""
@@ -51,14 +53,14 @@ class Usage:
         Deletion.objects.filter(course=course_id).delete()
         _record("media.link", [(step, link) for link in back], files, now)
         _record("media.unlink", [(step, link) for link in removed if link.id in lost], files, now, lost)
-        return [_draft(events.MEDIA_LINKED, step, link, files) for link in back]
+        return [_linked(step, link, files[link.media_id]) for link in back]
 
 
 class _File:
-    """A file that is locked: whose it is, and how it is called."""
+    """A file that is locked: whose it is, how it is called, and how many links it has, as far as they are told."""
 
-    def __init__(self, owner_id: UUID, name: str, category: str) -> None:
-        self.owner_id, self.name, self.category = str(owner_id), name, category
+    def __init__(self, owner_id: UUID, name: str, category: str, link_count: int) -> None:
+        self.owner_id, self.name, self.category, self.link_count = str(owner_id), name, category, link_count
 
 
 def _lock_files(concerned: Iterable[LinkRow]) -> dict[str, _File]:
@@ -134,14 +136,24 @@ def _record(
     store.record(entries)
 
 
-def _draft(type_: str, step: Step, link: LinkRow, files: dict[str, _File]) -> Draft:
+def _linked(step: Step, link: LinkRow, file: _File) -> Draft:
+    file.link_count += 1
+    more = {"position": link.position, "name": file.name, "category": file.category}
+    return _draft(events.MEDIA_LINKED, step, link, file, **more)
+
+
+def _unlinked(step: Step, link: LinkRow, file: _File) -> Draft:
+    file.link_count -= 1
+    return _draft(events.MEDIA_UNLINKED, step, link, file)
+
+
+def _draft(type_: str, step: Step, link: LinkRow, file: _File, **more: object) -> Draft:
     """Tell a file's owner; on the course's topic the course's own event stands for all its links."""
-    file = files[link.media_id]
     target = {"targetType": link.target.type, "targetId": link.target.id, "role": link.role}
-    data: dict[str, object] = {"linkId": link.id, "mediaId": link.media_id, **target}
-    if type_ == events.MEDIA_LINKED:
-        data |= {"position": link.position, "name": file.name, "category": file.category}
+    data = {"linkId": link.id, "mediaId": link.media_id, **target, **more, "linkCount": file.link_count}
     return Draft(type_, topics.user(file.owner_id), step.operation.key, data)
 
 
-_LOCK = "SELECT id, owner_id, name, category FROM media_media WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE"
+_LOCK = """
+    SELECT id, owner_id, name, category, link_count FROM media_media WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE
+"""

@@ -7,7 +7,7 @@ from apps.media.actions import MediaLane
 from apps.media.models import Media, MediaLink
 from apps.operations import runner, selectors
 from apps.operations.pace import Pace
-from tests.support.api import ApiClient, events_of
+from tests.support.api import Answer, ApiClient, events_of
 from tests.support.library import a_file
 
 
@@ -169,6 +169,32 @@ def test_links_go_with_their_chapter_or_video_for_good(live: ApiClient, owner: U
     assert _count(media) == 1
     actions = [e["details"].get("because") for e in live.get(f"media/{media}/history/?action=media.unlink").data]
     assert actions == ["video.delete", "chapter.delete", "chapter.delete"]
+
+
+def test_owners_hear_how_often_a_file_is_used_after_each_link_that_goes_or_returns_with_its_target(
+    live: ApiClient, owner: User
+) -> None:
+    course, media, other = live.course(), a_file(owner), a_file(owner)
+    first, second = live.chapter(course), live.chapter(course)
+    video = live.video(first)
+    for type_, id_ in (("chapter", first), ("video", video), ("chapter", second), ("course", course)):
+        _link(live, media, type_, id_)
+    _link(live, other, "chapter", second)
+    _link(live, media, "course", live.course())
+
+    def told(answer: Answer) -> list[tuple[str, int]]:
+        assert live.operation(answer)["status"] == "succeeded"
+        events = [
+            event for event in events_of(f"user:{owner.pk}") if event["operationId"] == answer.body["operationId"]
+        ]
+        heard = [event["data"] for event in events if event["data"].get("mediaId") == media]
+        assert heard[-1]["linkCount"] == _count(media)
+        return [(data["targetId"], data["linkCount"]) for data in heard]
+
+    changes = [{"action": "chapter.delete", "chapterId": second}, {"action": "video.delete", "videoId": video}]
+    assert told(live.post(f"courses/{course}/save/", {"changes": changes})) == [(second, 4), (video, 3)]
+    assert told(live.delete(f"courses/{course}/")) == [(first, 2), (course, 1)]
+    assert told(live.post(f"courses/{course}/restore/")) == [(first, 2), (course, 3)]
 
 
 def test_a_courses_links_go_and_return_with_it(live: ApiClient, owner: User) -> None:
