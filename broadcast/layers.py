@@ -62,7 +62,8 @@ class Handlers:
     """
     What a layer tells the service.
 
-    ``on_loss`` gets the topics of which messages may have been lost; ``on_lag`` the seconds that a message took.
+    ``on_loss`` gets the topics of which messages may have been lost: each time that a layer lost something, or failed.
+    ``on_lag`` gets the seconds that a message took; while none comes back, how long the oldest has been under way.
     """
 
     on_message: Callable[[Message], None]
@@ -99,6 +100,7 @@ class Node:
         self._layer: ChannelLayer | None = None
         self._channel = ""
         self._sent = self._heard = 0
+        self._asked_at: float | None = None
         self._silent_periods = 0
         self._broken = False
         self._has_joined = False
@@ -110,6 +112,8 @@ class Node:
                 await self._live()
             except Exception:
                 log.warning("A channel layer failed; it is built anew", exc_info=True)
+                self._report_silence()
+                self._handlers.on_loss(list(self._wanted))
                 await asyncio.sleep(self._beacon_seconds)
 
     def open(self, topic: str) -> None:
@@ -150,6 +154,7 @@ class Node:
         return tried
 
     async def _live(self) -> None:
+        self._ask()
         self._layer = layer = self._make_layer()
         try:
             self._channel = await layer.new_channel()
@@ -206,6 +211,7 @@ class Node:
             while not self._broken and self._silent_periods < _SILENT_PERIODS:
                 await asyncio.sleep(self._beacon_seconds)
                 self._silent_periods += 1
+                self._report_silence()
                 if sending.done():
                     sending.result()
                     sending = asyncio.create_task(self._send_beacon(layer))
@@ -216,10 +222,20 @@ class Node:
     async def _send_beacon(self, layer: ChannelLayer) -> None:
         # Beside the queue: that many messages wait there does not mean that the layer is silent.
         self._sent += 1
-        beacon = {"type": _BEACON, "number": self._sent, "at": asyncio.get_running_loop().time()}
-        await layer.send(self._channel, beacon)
+        await layer.send(self._channel, {"type": _BEACON, "number": self._sent, "at": self._ask()})
+
+    def _ask(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._asked_at is None:
+            self._asked_at = now
+        return now
+
+    def _report_silence(self) -> None:
+        if self._asked_at is not None:
+            self._handlers.on_lag(asyncio.get_running_loop().time() - self._asked_at)
 
     def _hear(self, beacon: Message) -> None:
+        self._asked_at = None
         self._handlers.on_lag(asyncio.get_running_loop().time() - beacon["at"])
         skipped, self._heard = beacon["number"] != self._heard + 1, beacon["number"]
         # What came before a new layer's memberships took effect is lost like what a layer dropped.

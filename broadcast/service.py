@@ -207,8 +207,10 @@ class Service:
         return tickets.read(text, secret=self.settings.ticket_secret, now_ms=now_ms)
 
     def _make_node(self, number: int, make_layer: Callable[[], ChannelLayer]) -> Node:
+        losses = self.metrics.layer_losses.labels(str(number))
+
         def on_loss(topics: Sequence[str]) -> None:
-            self.metrics.layer_losses.labels(str(number)).inc()
+            losses.inc()
             for topic in topics:
                 self._healer.look_again(topic)
 

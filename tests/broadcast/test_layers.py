@@ -160,6 +160,29 @@ async def test_a_layer_that_fails_is_built_anew_joins_again_and_tells_of_the_los
     await station.wait_until(lambda: {"type": "events", "n": 2} in station.messages)
 
 
+async def test_a_layer_that_is_away_is_a_loss_again_and_again_and_a_lag_that_grows(start):
+    network = Network()
+    station = await start(network.layer)
+    await join(station, TOPIC)
+    network.down = True
+    await station.wait_until(lambda: len(station.losses) >= 3)
+    assert all(losses == [TOPIC] for losses in station.losses)
+    assert station.lags[-1] > 2 * BEACON_SECONDS
+    network.down = False
+    await station.wait_until(lambda: station.lags[-1] < BEACON_SECONDS)
+
+
+async def test_the_lag_of_a_layer_that_swallows_everything_grows(start):
+    network = Network()
+    station = await start(network.layer)
+    real, network.send = network.send, lambda channel, message: None
+    await station.wait_until(lambda: station.lags[-1] > 1.5 * BEACON_SECONDS)
+    assert station.losses == []
+    await station.wait_until(lambda: len(station.losses) == 1)
+    network.send = real
+    await station.wait_until(lambda: station.lags[-1] < BEACON_SECONDS)
+
+
 async def test_what_could_not_be_sent_is_sent_when_the_layer_is_back(start):
     """Others need not notice that one of them could not speak, and would hear of it by their next heartbeat only."""
     there, broken = Network(), Network()
