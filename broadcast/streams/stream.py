@@ -125,10 +125,17 @@ class EventStream(Shell):
                 return None
             await self._start()
             session = cast("Session", self._session)
-            if (outcome := self._decide(join, subscription, session, retained)) is not None:
+            if (outcome := self._decide(join, subscription, session, retained)) is None:
+                self._forget(subscription)
+            else:
                 await self._begin(subscription, session.joined(join.topic, outcome, retained.epoch_ms), outcome)
         await self._start()
         return None
+
+    def _forget(self, subscription: Subscription) -> None:
+        # Withdrawn before its turn came: `_unsubscribe` did not know it yet, or has let it go already.
+        self._joining.pop(subscription.feed.topic, None)
+        self._service.hub.unsubscribe(subscription)
 
     async def _start(self) -> None:
         if self._started:

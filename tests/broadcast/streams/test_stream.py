@@ -81,6 +81,20 @@ async def test_what_is_withdrawn_before_it_began_is_told_and_the_rest_goes_on(st
     assert service.hub.listener_count(course) == 0
 
 
+async def test_what_is_withdrawn_before_its_turn_comes_is_not_listened_to(start: Start, user: str, course: str):
+    service = await start()
+    held = Held(service, course)
+    other = topics.course(uuid.uuid4())
+    stream = StreamConnection(service, ticket(user, [course, other]), course, other)
+    await held.reached.wait()
+    await service.take([], [Revocation(user, other, now_ms())])
+    held.go.set()
+    await stream.wait_for(lambda: len(stream.said("subscribed")) == 2)
+    await asyncio.sleep(0.05)
+    assert [frame["topic"] for frame in stream.said("unsubscribed")] == [other]
+    assert (service.hub.listener_count(), service.hub.listener_count(other)) == (2, 0)
+
+
 async def test_what_is_withdrawn_before_the_answer_is_told_in_it(start: Start, user: str, course: str):
     service = await start()
     held = Held(service, topics.user(user))
