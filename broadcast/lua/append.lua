@@ -50,7 +50,8 @@ local most_events, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 for topic = 1, topics do
   local new, events_key = taken[topic], KEYS[2 + 2 * topic]
   if #new.runs > 0 then
-    if new.is_new then
+    if new.is_new and redis.call('EXISTS', events_key) == 1 then
+      -- A script that begins with a DEL is not refused when Redis is full, whatever it writes then.
       redis.call('DEL', events_key)
     end
     local kept, added, bytes = 0, 0, 0

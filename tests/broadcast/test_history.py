@@ -198,9 +198,9 @@ async def test_a_server_without_room_is_unavailable_until_it_has_some(open_histo
         await history.append(parcels(1), now_ms=NOW)
         valkey.client.config_set("maxmemory-policy", "noeviction")
         valkey.client.config_set("maxmemory", 1)
-        for _ in range(2):
+        for refused in (parcels(1, topic=OTHER), [*parcels(2), *parcels(1, topic=OTHER)]):
             with pytest.raises(Unavailable):
-                await history.append([*parcels(2), *parcels(1, topic=OTHER)], now_ms=NOW)
+                await history.append(refused, now_ms=NOW)
         assert await history.positions([TOPIC, OTHER]) == {TOPIC: 1}
         valkey.client.config_set("maxmemory", 0)
         assert await history.append([*parcels(2), *parcels(1, topic=OTHER)], now_ms=NOW) == 0
