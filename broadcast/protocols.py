@@ -14,6 +14,7 @@ import daphne.server  # type: ignore[import-untyped]  # noqa: F401
 from autobahn.wamp.types import TransportDetails
 from autobahn.websocket.protocol import TrafficStats
 from autobahn.websocket.protocol import WebSocketProtocol as Framing
+from autobahn.websocket.types import ConnectionDeny
 from autobahn.websocket.utf8validator import Utf8Validator
 from daphne.http_protocol import HTTPFactory, WebRequest  # type: ignore[import-untyped]
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # type: ignore[import-untyped]
@@ -335,6 +336,12 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         """Read the request, if that was not done at the entrance."""
         if self._upgrade is None:
             super().processHandshake()
+
+    def onConnect(self, request: Any) -> Any:  # noqa: N802
+        """Take a handshake that autobahn has read. The subprotocols it lets pass Daphne reads as ASCII."""
+        if not request.headers.get("sec-websocket-protocol", "").isascii():
+            raise ConnectionDeny(ConnectionDeny.BAD_REQUEST, "a subprotocol is not ASCII")  # type: ignore[no-untyped-call]
+        return super().onConnect(request)
 
     def serverAccept(self, subprotocol: str | None = None) -> None:  # noqa: N802
         """Open the WebSocket, as the application wants it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 import uuid
 
@@ -287,6 +288,15 @@ async def test_a_client_may_be_silent(broadcast: Broadcast, user: str, course: s
         await asyncio.sleep(1)
         broadcast.post(event(course, 1))
         assert (await client.receive_events(1))[0]["seq"] == 1
+
+
+def test_a_subprotocol_that_is_not_ascii_is_a_bad_request(broadcast: Broadcast):
+    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    upgrade = f"GET /ws/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}"
+    with socket.create_connection(("127.0.0.1", broadcast.port), timeout=10) as client:
+        client.sendall(f"{upgrade}Sec-WebSocket-Protocol: coursehub.v1, é\r\n\r\n".encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
+    assert "ERROR" not in {line["level"] for line in broadcast.log_lines()}
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/ws/x/", "/broadcast", "/healthz"])
