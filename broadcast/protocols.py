@@ -424,6 +424,7 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
         self._failing = False
         if self.state == self.STATE_CLOSING:
             self.state = self.STATE_OPEN
+            self.server.service.metrics.closed.labels(str(code)).inc()
             super()._fail_connection(code, reason)
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: ARG002, N802

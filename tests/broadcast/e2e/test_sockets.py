@@ -268,18 +268,33 @@ async def test_a_binary_frame_breaks_the_protocol(broadcast: Broadcast, user: st
         assert (await client.closing())[1] == 4004
 
 
+def closed_with(process: Broadcast, code: int) -> int:
+    """Read how many connections were closed with a code."""
+    name = f'coursehub_connections_closed_total{{code="{code}"}} '
+    return sum(int(float(line.removeprefix(name))) for line in process.get("/metrics")[1].splitlines() if name in line)
+
+
 async def test_a_frame_of_ten_megabytes_is_refused_by_its_length(broadcast: Broadcast, user: str):
     async with broadcast.client(ticket(user)) as client:
         sending = asyncio.create_task(client.socket.send("x" * 10_000_000))
         assert (await client.closing())[1] == 1009
         await asyncio.wait([sending])
         assert sending.exception() is None or isinstance(sending.exception(), ConnectionClosed)
+    assert closed_with(broadcast, 1009) == 1
 
 
 async def test_text_that_is_not_utf8_is_refused(broadcast: Broadcast, user: str):
     async with broadcast.client(ticket(user)) as client:
         await client.socket.send(b"\xff\xfe", text=True)
         assert (await client.closing())[1] == 1007
+    assert closed_with(broadcast, 1007) == 1
+
+
+async def test_a_frame_of_no_known_kind_is_refused(broadcast: Broadcast, user: str):
+    async with broadcast.client(ticket(user)) as client:
+        client.socket.transport.write(b"\x83\x80" + bytes(4))
+        assert (await client.closing())[1] == 1002
+    assert closed_with(broadcast, 1002) == 1
 
 
 async def test_a_client_may_be_silent(broadcast: Broadcast, user: str, course: str):
