@@ -163,10 +163,13 @@ class Session:
 
     def receive(self, text: str, now_ms: int) -> list[Effect]:
         """Take a text frame from the client."""
+        if self._frames_whole_at_ms <= now_ms:
+            # Not with each that is taken: who floods has one taken now and then.
+            self._ignored = 0
         whole_at_ms = self._terms.frame_pace.next(self._frames_whole_at_ms, now_ms)
         if whole_at_ms is None:
             return self._ignore_frame(now_ms)
-        self._frames_whole_at_ms, self._ignored = whole_at_ms, 0
+        self._frames_whole_at_ms = whole_at_ms
         try:
             frame = frames.parse(text)
         except frames.InvalidFrame as problem:

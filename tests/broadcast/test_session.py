@@ -297,6 +297,18 @@ def test_a_client_that_goes_on_sending_is_closed(limited: tuple[Terms, list[str]
     assert effects[-1] == sessions.TOO_FAST
 
 
+def test_a_client_that_goes_on_sending_a_little_too_fast_is_closed(limited: tuple[Terms, list[str]]):
+    session = open_session(limited[0])
+    effects = [effect for at in range(0, 20_000, 500) for effect in say(session, "ping", now=NOW + at)]
+    assert sessions.TOO_FAST in effects
+
+
+def test_what_was_ignored_is_forgotten_when_the_allowance_is_whole_again(limited: tuple[Terms, list[str]]):
+    session = open_session(limited[0])
+    effects = [effect for at in (0, 4000, 8000) for _ in range(6) for effect in say(session, "ping", now=NOW + at)]
+    assert sessions.TOO_FAST not in effects
+
+
 def test_subscriptions_over_the_pace_are_refused_and_the_connection_stays(limited: tuple[Terms, list[str]]):
     terms, told = limited
     session = open_session(terms, COURSE)
