@@ -72,6 +72,8 @@ def _create(
     parts_of: Sequence[Upload],
 ) -> submit.Accepted:
     sizes.check(file.size)
+    if not all(part.has_all_bytes and part.status == UploadStatus.UPLOADING for part in parts_of):
+        raise errors.Conflict("The partial uploads are not complete.")
     adapter = targets.of_kind(target.get("kind"))
     upload_id = ids.new_id()
     planned = adapter.plan(user, identity, Wanted(target, file.filename))

@@ -144,8 +144,6 @@ def _sources(user: User, ids: tuple[str, ...]) -> list[Upload]:
     found = {str(upload.pk): upload for upload in Upload.objects.filter(user=user, is_partial=True, pk__in=ids)}
     if len(set(ids)) != len(ids) or any(id_ not in found for id_ in ids):
         raise errors.NotFound("There is no such partial upload.")
-    if not all(found[id_].has_all_bytes and found[id_].status == UploadStatus.UPLOADING for id_ in ids):
-        raise errors.Conflict("The partial uploads are not complete.")
     return [found[id_] for id_ in ids]
 
 

@@ -215,10 +215,10 @@ def _partial(tus: Tus, body: bytes) -> str:
     return said.url
 
 
-def _final(tus: Tus, urls: list[str], target: Any) -> Any:
+def _final(tus: Tus, urls: list[str], target: Any, **more: str) -> Any:
     import json
 
-    given = metadata({"filename": "film.mp4", "target": json.dumps(target)})
+    given = metadata({"filename": "film.mp4", "target": json.dumps(target), **more})
     return tus.request("POST", TUS, upload_concat="final;" + " ".join(urls), upload_metadata=given)
 
 
@@ -249,6 +249,15 @@ def test_partial_uploads_become_one_file_in_the_order_named(
     assert [tus.head(url).offset for url in urls] == list(sizes), "those that were joined are whole"
     left = {purge.key for purge in Purge.objects.all()}
     assert {key for key in store.objects if key.startswith("partial/")} <= left
+
+
+def test_a_final_upload_that_is_asked_for_again_is_the_same_one(tus: Tus, target: Any) -> None:
+    urls = [_partial(tus, b"film")]
+    first = _final(tus, urls, target, operationId="op")
+    again = _final(tus, urls, target, operationId="op")
+
+    assert (first.status, again.status, again.url) == (201, 201, first.url)
+    assert _final(tus, urls, target).status == 409
 
 
 def test_partial_uploads_that_are_not_whole_or_not_ones_own_are_refused(tus: Tus, target: Any, stranger: User) -> None:
