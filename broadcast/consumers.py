@@ -89,6 +89,10 @@ class EventConsumer(Shell, AsyncConsumer):  # type: ignore[misc]
 
     async def _join(self, join: Join) -> None:
         service, session, topic = self._service, cast("Session", self._session), join.topic
+        # Otherwise the replays of several busy topics pile up, however well the client reads.
+        await self._outlet.drained(service.settings.ping_timeout_seconds)
+        if not self._outlet.is_open or session.grant(topic) is None:
+            return
         subscription = service.hub.subscribe(topic, self, self._outlet)
         heard_up_to = self._position(topic)
         self._unsubscribe(topic)

@@ -7,6 +7,8 @@ here, up to a bound, progress giving way to newer progress, until Twisted's buff
 is given up.
 """
 
+import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
@@ -49,6 +51,7 @@ class Outlet:
     __slots__ = (
         "_capacity_bytes",
         "_close_socket",
+        "_drained",
         "_lagging",
         "_number",
         "_open",
@@ -83,6 +86,7 @@ class Outlet:
         self._close_socket = close_socket
         self._open = True
         self._lagging = False
+        self._drained: asyncio.Future[None] | None = None
         self._waiting: dict[Hashable, bytes] | None = None
         self._waiting_bytes = 0
         self._number = 0
@@ -132,6 +136,20 @@ class Outlet:
         """Have everything out that was emitted or written before."""
         self._turn.flush()
 
+    async def drained(self, seconds: float) -> bool:
+        """Wait until nothing waits any more, or the connection is gone; False: it took longer than that."""
+        if self._turn.has_for(self):
+            self._turn.flush()
+        if not (self._open and self._lagging):
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._open and self._lagging:
+                    self._drained = asyncio.get_running_loop().create_future()
+                    await self._drained
+                return True
+        return False
+
     def take(self, parcels: Sequence[Parcel], sent: int) -> None:
         """Send what the send loop could not write of these parcels, which begins after ``sent`` bytes."""
         for parcel in parcels:
@@ -176,6 +194,7 @@ class Outlet:
             self.on_full = _ignore
             # Twisted would wait for a producer before it closes.
             self._transport.unregisterProducer()
+            self._tell_drained()
 
     def lose(self) -> None:
         """Be told that the connection is gone, and hold nothing of it any more: what holds itself is freed late."""
@@ -199,10 +218,15 @@ class Outlet:
         if self._open and not self._lagging:
             self._waiting = None
             self._turn.lines.sockets[self.line] = self._socket
+            self._tell_drained()
 
     def stopProducing(self) -> None:  # noqa: N802
         """Be told by the transport that it is gone."""
         self.shut()
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def _put_event(self, parcel: Parcel) -> None:
         self.put(parcel.wire, parcel.progress_key if parcel.seq is None else None)

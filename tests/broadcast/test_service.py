@@ -327,6 +327,44 @@ async def test_a_client_that_does_not_read_is_closed_with_4101(start: Start, use
     assert other.events(course.partition(":")[2]) == list(range(1, 31))
 
 
+async def resume_three(start: Start, user: str) -> tuple[Service, Connection, list[str]]:
+    """Let a client resume three topics whose replays do not fit into its buffer together."""
+    service = await start(Network(), heartbeat_seconds=60)
+    courses = [topics.course(uuid.uuid4()) for _ in range(3)]
+    for course in courses:
+        await service.take([make_parcel(seq, topic=course, text="x" * 800) for seq in range(1, 101)], [])
+    client = Connection(service, ticket(user, courses), capacity_bytes=110_000)
+    await client.wait_for("subscribed")
+    client.transport.pause_after = 1
+    for course in courses:
+        client.send("subscribe", topic=course, since=0)
+    await client.wait_for("subscribed", 2)
+    return service, client, courses
+
+
+async def test_a_client_that_reads_may_resume_more_topics_than_its_buffer_holds(start: Start, user: str):
+    _, client, courses = await resume_three(start, user)
+    await asyncio.sleep(0.05)
+    assert len(client.said("subscribed")) == 2
+    while len(client.said("subscribed")) < 4:
+        client.outlet.resumeProducing()
+        await asyncio.sleep(0.002)
+    await eventually(lambda: not client.outlet.resumeProducing() and not client.outlet.waiting_bytes)
+    assert client.closed_with is None
+    assert [client.events(course.partition(":")[2]) for course in courses] == [list(range(1, 101))] * 3
+
+
+async def test_what_is_withdrawn_while_a_client_reads_is_not_listened_to(start: Start, user: str):
+    service, client, courses = await resume_three(start, user)
+    await service.take([], [Revocation(user, courses[1], service.now_ms())])
+    while len(client.said("subscribed")) < 3:
+        client.outlet.resumeProducing()
+        await asyncio.sleep(0.002)
+    assert service.hub.listener_count(courses[1]) == 0
+    await client.leave()
+    assert service.hub.listener_count() == 0
+
+
 async def test_the_ticket_of_a_silent_client_expires(start: Start, user: str):
     service = await start(Network(), expiring_seconds=0.2)
     soon = ticket(user, now_ms=service.now_ms() - 600_000 + 400)
