@@ -138,8 +138,6 @@ class Outlet:
 
     async def drained(self, seconds: float) -> bool:
         """Wait until nothing waits any more, or the connection is gone; False: it took longer than that."""
-        if self._turn.has_for(self):
-            self._turn.flush()
         if not (self._open and self._lagging):
             return True
         with contextlib.suppress(TimeoutError):
