@@ -105,6 +105,9 @@ class EventConsumer(Shell, AsyncConsumer):  # type: ignore[misc]
         elif (outcome := self._decide(join, subscription, session, retained)) is not None:
             del self._joining[topic]
             self._begin(subscription, session, outcome, retained.epoch_ms)
+            if isinstance(outcome, Resumed) and outcome.bodies:
+                # Only then does the next one know whether it has to wait.
+                self._outlet.settle()
 
     def _begin(self, subscription: Subscription, session: Session, outcome: Outcome, epoch_ms: int) -> None:
         # No waiting in here: what the hub emits meanwhile would come between the replay and what follows it.
