@@ -7,11 +7,13 @@ stops no other.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
+from broadcast.contracts import events
 from broadcast.feed import Feed, Hearers, Listener, Subscription, Taken
 from broadcast.parcel import Endings, Parcel, from_body
 from broadcast.sending.turn import Hear, Receiver, Turn, Written
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 _MAX_EVENT_TYPES: Final = 256
 _REPLAYED_ENDINGS: Final = 100
 """Progress is late by seconds: what a replay brings from before is not worth the reading."""
+_ENDS_PROGRESS: Final = re.compile(b'"type":"(?:%s)"' % "|".join(events.ENDS_PROGRESS).encode())
+"""To read every event of a replay took twice as long as the replay itself."""
 
 
 class Change(Enum):
@@ -118,7 +122,8 @@ class Hub:
     def note_replayed(self, topic: str, bodies: Sequence[bytes]) -> None:
         """Remember what the newest events of a replay ended: they may never have come this way."""
         for body in bodies[-_REPLAYED_ENDINGS:]:
-            self._endings.note(from_body(body, topic=topic))
+            if _ENDS_PROGRESS.search(body):
+                self._endings.note(from_body(body, topic=topic))
 
     def settle(self, topic: str, last: int) -> None:
         """Learn from the history which event is a topic's newest; a gap that this shows is reported."""

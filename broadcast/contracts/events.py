@@ -40,6 +40,9 @@ OPERATION_FAILED: Final = "operation-failed"
 BATCH_COMPLETED: Final = "batch-operation-complete"
 WITHHELD: Final = "event-withheld"
 
+ENDS_PROGRESS: Final = (UPLOAD_COMPLETED, MEDIA_UPLOAD_COMPLETED, OPERATION_FAILED, BATCH_COMPLETED)
+"""After these there is no more progress of what they are about."""
+
 ACCESS_REVOKED: Final = "access-revoked"
 """A control message to the broadcast service; no client ever sees it."""
 
