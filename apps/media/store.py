@@ -75,7 +75,7 @@ def load(owner_id: str, needs: Needs) -> Library:
     library.links = {link.id: link for link in (*reach.held, *_load_links(needs, targets))}
     library.versions = _load_versions(needs.in_single_roles)
     library.unborn = _unborn(library, needs)
-    library.uploading = uploading(targets)
+    library.uploading = {id_ for (id_,) in sql.rows(_UPLOADING, [[target.id for target in targets]])}
     deleted = [course.id for course in library.courses.values() if course.is_deleted]
     library.handed = {link.id: link for link in link_table.waiting_at({link.target for link in reach.removed}, deleted)}
     return library
@@ -174,11 +174,6 @@ def _load_links(needs: Needs, targets: set[Target]) -> list[LinkRow]:
         *link_table.by_id(needs.links),
         *link_table.in_the_way(targets, needs.files, tuple(SINGLE_ROLES)),
     ]
-
-
-def uploading(targets: Iterable[Target]) -> set[str]:
-    """Tell to which of these a file is being uploaded."""
-    return {id_ for (id_,) in sql.rows(_UPLOADING, [[target.id for target in targets]])}
 
 
 def _load_versions(wanted: set[str]) -> dict[str, dict[int, VersionRow]]:

@@ -93,15 +93,13 @@ def _keep(what: Going, taken: Sequence[LinkRow]) -> None:
 def _lost(removed: Sequence[LinkRow], files: Mapping[str, _File]) -> dict[str, str]:
     """Map those of a course's links that cannot return to why; a place that several had goes to the first of them."""
     there = links.homes_of({link.target for link in removed})
-    uploading = store.uploading(there)
     taken: set[tuple[Place, str]] = set()
     lost = {}
     for link in removed:
         place = (link.place, "" if link.role in SINGLE_ROLES else link.media_id)
-        is_taken = place in taken or (link.is_source and link.target.id in uploading)
         if link.target not in there:
             lost[link.id] = TARGET_GONE
-        elif is_taken or not fits(link.role, files[link.media_id].category):
+        elif place in taken or not fits(link.role, files[link.media_id].category):
             lost[link.id] = CONFLICT
         else:
             taken.add(place)

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Max
+from django.db.models import Max
 
 from apps.accounts.models import User
 from apps.core import errors, ids
@@ -71,9 +71,8 @@ class MediaTarget:
             rules.check_fits(link_table.of_files({str(media.pk)}, only_roles=tuple(SINGLE_ROLES)), file.category)
         except errors.CourseHubError as error:
             return self.failed(upload, step, error, now)
-        number = _add_version(media, upload, file, now)
-        _record(media, upload, step, number, now)
-        versions = {"currentVersion": number, "version": media.version + (number > 1)}
+        versions = _add_version(media, upload, file, now)
+        _record(media, upload, step, versions["currentVersion"], now)
         final_data = show.final_data(file, in_event=True)
         data = {**step.subject, "status": Status.COMPLETE, **versions, "finalData": final_data}
         draft = Draft(events.MEDIA_UPLOAD_COMPLETED, upload.topic, step.operation.key, data)
@@ -100,17 +99,18 @@ def _of_temp_id(user: User, identity: Identity, temp_id: str | None) -> UUID | N
     return known.get(temp_id or "")
 
 
-def _add_version(media: Media, upload: Upload, file: StoredFile, now: datetime) -> int:
+def _add_version(media: Media, upload: Upload, file: StoredFile, now: datetime) -> dict[str, int]:
+    """Make a stored file the current version of a locked file; returns what is told of that."""
     latest: int | None = media.versions.aggregate(latest=Max("number"))["latest"]
     number = (latest or 0) + 1
     at = {"created_by": upload.user_id, "created_at": now}
     MediaVersion.objects.create(media=media, number=number, file=file, **at)
     facts = {"category": file.category, "content_type": file.content_type, "size": file.size}
-    version = F("version") if latest is None else F("version") + 1
+    version = media.version if latest is None else media.version + 1
     Media.objects.filter(pk=media.pk).update(
         status=Status.COMPLETE, current_version=number, version=version, updated_at=now, **facts
     )
-    return number
+    return {"currentVersion": number, "version": version}
 
 
 def _record(media: Media, upload: Upload, step: Step, number: int, now: datetime) -> None:
