@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from broadcast import revocations
 from broadcast.link import Link
@@ -32,6 +32,8 @@ _CLOCK_SKEW_MS: Final = 2000
 _MGET_CHUNK: Final = 500
 _MAX_CONNECTIONS: Final = 32
 _ATTEMPTS: Final = 4
+_REPLICA: Final = "slave"
+"""The role that INFO gives a replica."""
 
 Unavailable = RedisError
 """What every method raises when Redis is away or too slow; also a connection error or timeout of its client."""
@@ -92,7 +94,12 @@ class History:
         return int(self._epoch.partition("-")[0] or 0)
 
     async def check(self) -> None:
-        """Find out whether this is still the history it was, and begin a new one if Redis may have lost it."""
+        """
+        Find out whether this is still the history it was, and begin a new one if Redis may have lost it.
+
+        Raises:
+            Unavailable: Redis is away, or takes nothing because it has become a replica.
+        """
         stored, run_id = await self._identity()
         if stored is None or stored.partition("-")[2] != run_id:
             await self._begin_epoch(stored or "", run_id)
@@ -186,9 +193,12 @@ class History:
         stored = await self._redis.get(_EPOCH_KEY)
         try:
             run_id = (await self._redis.info("server")).get("run_id", "unknown")
+            role = (await self._redis.info("replication")).get("role")
         except ResponseError:
             # A managed Redis may not let us ask; a flush still shows.
-            run_id = "unknown"
+            run_id, role = "unknown", None
+        if role == _REPLICA:
+            raise ReadOnlyError("this Redis only follows another one")
         return None if stored is None else stored.decode(), run_id
 
     async def _begin_epoch(self, stored: str, run_id: str) -> None:

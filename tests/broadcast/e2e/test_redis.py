@@ -264,6 +264,21 @@ async def test_a_full_redis_is_refused_for_now_and_read_as_ever(
         assert (await client.receive_events(1))[0]["seq"] == 2
 
 
+def test_a_redis_that_has_become_a_replica_makes_the_process_unready(
+    world: World, processes: list[Broadcast], course: str
+):
+    process = processes[0]
+    process.wait_for(200)
+    world.redis.client.replicaof("127.0.0.1", "1")
+    try:
+        process.wait_for(503)
+        assert process.post(event(course, 1))[0] == 503
+    finally:
+        world.redis.client.replicaof("NO", "ONE")
+    process.wait_for(200)
+    assert process.post(event(course, 1))[0] == 202
+
+
 async def test_a_post_that_was_taken_and_not_answered_is_heard_once(start: Start, user: str, course: str):
     """The bridge's real client gives up after a second; what it posts again is known."""
     broadcast = start()
