@@ -136,7 +136,11 @@ def _of_clients(clients: int) -> Iterator[Aim]:
 
 def _of_the_rest() -> Iterator[Aim]:
     many, nchan = fanning.MANY_TOPICS, Nchan.name
-    yield Aim("4,000 clients on 1,000 topics: events, to nchan", ratio(many, "events", nchan), 1, "×", at_least=True)
+    who = "4,000 clients on 1,000 topics: events, to nchan"
+    yield Aim(f"{who}, one a POST", ratio(many, "events", nchan), 1, "×", at_least=True)
+    yield Aim(
+        f"{who}, {fanning.BURST} a POST", ratio(many, "events", nchan, fanning.MIXED[False]), 1, "×", at_least=True
+    )
     ingest = figure(ingesting.INGEST, "events")
     yield Aim("bridge, one progress event a POST", ingest, 20_000, "/s", at_least=True, stretch=40_000)
     history = figure(ingesting.HISTORY, "to bare redis-py")

@@ -56,7 +56,8 @@ class Audience:
     """
     Clients of one server, evenly on ``topics``, with so many ``subscribers`` each.
 
-    Events go to the topics in turn, a batch to one of them; durable ones each with its topic's next seq.
+    Events go to the topics in turn, a batch to one of them, or ``mixed`` to as many as it has events; durable ones each
+    with its topic's next seq.
     """
 
     def __init__(self, bench: Bench, peer: Peer, topics: Sequence[str], subscribers: int) -> None:
@@ -73,18 +74,20 @@ class Audience:
         connections: int | None = None,
         rate: float = 0,
         batch: int = 1,
+        mixed: bool = False,
         durable: bool = True,
         again: bool = False,
     ) -> Measured:
         """
-        Post for so long, and see what it costs. The arguments are those of `Loader.post`.
+        Post for so long, and see what it costs. The other arguments are those of `Loader.post`.
 
         Raises:
             LoadFailed: something was refused.
         """
         bench, peer = self._bench, self.peer
         seconds = bench.effort.seconds if seconds is None else seconds
-        batches = [self._batch(batch, durable) for _ in range(self._needed(seconds, rate, batch, again))]
+        count = self._needed(seconds, rate, batch, again)
+        batches = [self._batch(batch, durable, mixed=mixed) for _ in range(count)]
         posts = [Post(peer.post(events), events[0].number, batch, batch * self._subscribers) for events in batches]
         cpu, redis_cpu = peer.cpu_seconds(), bench.redis_cpu_seconds()
         posted = bench.loader.post(
@@ -124,11 +127,12 @@ class Audience:
         most = _DELIVERIES_A_SECOND / (self._subscribers or 1) / batch
         return math.ceil(min(most, _POSTS_A_SECOND) * seconds) + 10
 
-    def _batch(self, size: int, durable: bool) -> list[Event]:
-        place = self._turns % len(self._topics)
-        self._turns += 1
+    def _batch(self, size: int, durable: bool, *, mixed: bool = False) -> list[Event]:
         events = []
-        for _ in range(size):
+        for number in range(size):
+            if mixed or not number:
+                place = self._turns % len(self._topics)
+                self._turns += 1
             self._seqs[place] += durable
             seq = self._seqs[place] if durable else None
             events.append(Event(self._topics[place], self._numbers, seq))
@@ -138,10 +142,10 @@ class Audience:
     def _take_back(self, unsent: Sequence[Sequence[Event]]) -> None:
         """Go on from what was posted: a topic's seq leaves nothing out."""
         places = {topic: place for place, topic in enumerate(self._topics)}
-        for events in reversed(unsent):
-            self._seqs[places[events[0].topic]] = (events[0].seq or 1) - 1
-            self._numbers = events[0].number
-            self._turns -= 1
+        for event in reversed([event for events in unsent for event in events]):
+            self._seqs[places[event.topic]] = (event.seq or 1) - 1
+            self._numbers = event.number
+            self._turns = places[event.topic]
 
 
 @contextmanager

@@ -14,7 +14,9 @@ TOPICS, TOPIC_CLIENTS, TOPIC_POSTS = 1_000, 4_000, 16
 BATCHED = "CourseHub, 32 durable a POST"
 DURABLE = "CourseHub, durable"
 LATENCY = "latency at 30 % of the limit's load, 1,000 clients"
-MANY_TOPICS = "4,000 clients on 1,000 topics, one event a POST"
+MANY_TOPICS = "4,000 clients on 1,000 topics"
+MIXED = {False: f"CourseHub, {BURST} a POST", True: BATCHED}
+"""As the outbox sends what many courses have to say at the same time."""
 GROWTH, TO_LIMIT = "growth: CPU a delivery", "CourseHub, to the limit's (×)"
 IDLE_TOPICS = 50
 """How many more topics each of those clients hears who are there only to make topics many."""
@@ -65,7 +67,10 @@ def fanout_many(bench: Bench) -> None:
 
 def topics(bench: Bench) -> None:
     """Measure events a second on many topics with few clients each."""
-    bench.remark(f"On many topics {TOPIC_POSTS} connections post at once.")
+    bench.remark(
+        f"On many topics {TOPIC_POSTS} connections post at once. {BURST} events a POST are of as many topics, over 2 "
+        "connections."
+    )
     for name, make in bench.makers.items():
         posted = {"window": TOPIC_POSTS * 4, "connections": TOPIC_POSTS}
         with gathered(bench, Limit(), clients=TOPIC_CLIENTS, topics=TOPICS) as audience:
@@ -73,6 +78,9 @@ def topics(bench: Bench) -> None:
         with gathered(bench, make(), clients=TOPIC_CLIENTS, topics=TOPICS) as audience:
             for subject, durable in _ways(name):
                 _note_events(bench, MANY_TOPICS, subject, audience.measure(**posted, durable=durable), limit)
+            for durable, subject in MIXED.items() if name == CourseHub.name else ():
+                mixed = audience.measure(window=4, connections=2, batch=BURST, mixed=True, durable=durable)
+                _note_events(bench, MANY_TOPICS, subject, mixed, limit)
 
 
 def growth(bench: Bench) -> None:
