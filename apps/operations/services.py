@@ -11,13 +11,11 @@ from django.db.models import F, QuerySet
 from apps.accounts.models import User
 from apps.core import clock, errors
 from apps.operations import lanes, lifecycle, open_steps, submit
-from apps.operations.lanes import Outcome
 from apps.operations.models import Operation, Step, StepStatus
 
 _AT_ONCE = 500
 
 
-@transaction.atomic
 def cancel(operation_id: UUID) -> None:
     """
     Cancel what has not begun, and what runs on until its owner ends it. Steps that ended stay as they are.
@@ -25,24 +23,46 @@ def cancel(operation_id: UUID) -> None:
     Raises:
         errors.Conflict: the operation has ended.
     """
+    while not _cancel(operation_id):
+        pass  # a request came in between: there are no more of those than the operation expects
+
+
+def _cancel(operation_id: UUID) -> bool:
+    """Cancel an operation; False, and nothing is done: steps have joined it meanwhile."""
+    try:
+        with transaction.atomic():
+            _cancel_what_is_there(operation_id)
+    except _Joined:
+        return False
+    return True
+
+
+class _Joined(Exception):
+    """Steps have joined an operation that was about to be cancelled without them."""
+
+
+def _cancel_what_is_there(operation_id: UUID) -> None:
     now = clock.now()
     # Locked first, as a runner does it: what it is running now is waited for, and counts.
-    pending = Step.objects.select_for_update(no_key=True).filter(operation=operation_id, status=StepStatus.PENDING)
-    steps = list(pending.order_by("id"))
-    ended = _let_go(operation_id, steps, now)
+    pending = _steps(operation_id, StepStatus.PENDING).select_for_update(no_key=True)
+    steps = list(pending)
+    running = list(_steps(operation_id, StepStatus.RUNNING))
+    owned = open_steps.by_owner([*steps, *running])
+    ended = [outcome for owner, of_owner in owned for outcome in owner.cancelled(of_owner, now)]
     operation = Operation.objects.select_for_update(no_key=True).get(pk=operation_id)
     if operation.finished_at:
         raise errors.Conflict("This operation has ended.", status=operation.status)
+    # From here on no step can join it.
+    going_on = _steps(operation_id, StepStatus.PENDING, StepStatus.RUNNING)
+    if going_on.exclude(pk__in=[step.pk for step in [*steps, *running]]).exists():
+        raise _Joined
     for step in steps:
         step.operation = operation
     lifecycle.cancel(operation, steps, ended, now=now)
 
 
-def _let_go(operation_id: UUID, pending: Sequence[Step], now: datetime) -> list[Outcome]:
-    """Have the owners of an operation's open steps end them, and let go of those that have not begun."""
-    running = Step.objects.filter(operation=operation_id, status=StepStatus.RUNNING).order_by("id")
-    owned = open_steps.by_owner([*pending, *running])
-    return [outcome for owner, steps in owned for outcome in owner.cancelled(steps, now)]
+def _steps(operation_id: UUID, *statuses: str) -> "QuerySet[Step]":
+    return Step.objects.filter(operation=operation_id, status__in=statuses).order_by("id")
 
 
 def retry(operation: Operation, user: User, identity: submit.Identity, digest: str) -> submit.Accepted:

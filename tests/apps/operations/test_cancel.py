@@ -196,3 +196,27 @@ def test_what_was_to_be_created_is_not_there_for_later_steps(api: ApiClient) -> 
 
     assert api.operation(later)["steps"][0]["error"]["code"] == "dependency_failed"
     assert api.outline(course)["chapters"] == []
+
+
+def test_a_step_that_joins_while_the_others_are_waited_for_is_cancelled_with_them(owner: User, notes: Notes) -> None:
+    inside, may_go_on = threading.Event(), threading.Event()
+
+    def wait(keys: list[str]) -> None:
+        inside.set()
+        may_go_on.wait(10)
+
+    notes.meanwhile = wait
+    ask(owner, "succeed", request="a", expect=3)
+    running = Running(lambda: runner.run_lane(LANE))
+    inside.wait(10)
+    cancelling = Running(lambda: services.cancel(operation().pk))
+    until_someone_waits_for_a_lock()
+    ask(owner, "succeed", request="b", expect=3, lane=OTHER_LANE)
+    may_go_on.set()
+    running.result()
+    cancelling.result()
+    runner.run_lane(OTHER_LANE)
+
+    cancelled = operation()
+    assert (cancelled.status, cancelled.succeeded, cancelled.failed) == ("cancelled", 1, 2)
+    assert outcomes() == {"a": "succeeded", "b": "cancelled"}
