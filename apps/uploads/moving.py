@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 
 from apps.core import errors
 from apps.uploads import figures, hints, leases, receiving, services, sizes, storage
@@ -97,9 +98,10 @@ def _declare(upload: Upload, size: int | None) -> None:
     if upload.declared_size is not None or size < upload.offset:
         raise errors.Invalid(fields={"Upload-Length": ["The length is known, or more has come already."]})
     sizes.check(size)
-    sizes.make_room_for_more(upload.user, size, besides=upload.pk)
-    upload.declared_size = size
-    Upload.objects.filter(pk=upload.pk).update(declared_size=size)
+    with transaction.atomic():
+        sizes.make_room_for_more(upload.user, size, besides=upload.pk)
+        upload.declared_size = size
+        Upload.objects.filter(pk=upload.pk).update(declared_size=size)
 
 
 def _limit(upload: Upload, length: int | None) -> int:

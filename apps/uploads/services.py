@@ -80,6 +80,7 @@ def _create(
     plan = _plan(adapter, planned, upload_id)
     with transaction.atomic():
         # One who asks for the same at this moment waits here, and then gets the same answer.
+        sizes.count_alone(user.pk)
         accepted = submit.submit(user, identity, digest, plan)
         if accepted.data["uploadId"] == str(upload_id):
             sizes.make_room(user, file.size)
@@ -132,6 +133,7 @@ def create_partial(user: User, file: Announced) -> Upload:
     """Open a partial upload, which belongs to nothing yet."""
     sizes.check(file.size)
     with transaction.atomic():
+        sizes.count_alone(user.pk)
         sizes.make_room(user, file.size)
         return Upload.objects.create(
             user=user, key=new_key(f"{PARTIAL_PREFIX}{user.pk}/"), is_partial=True, **_fields(file)
@@ -331,6 +333,8 @@ class StepOwner:
         return _fail(uploads, Cancelled(), UploadStatus.ABORTED, now)
 
     def retried(self, steps: Sequence[Step], now: datetime) -> list[Step]:
+        for user_id in sorted({step.operation.user_id for step in steps}):
+            sizes.count_alone(user_id)
         uploads = {upload.pk: upload for upload in _lock([UUID(step.payload["uploadId"]) for step in steps])}
         return [step for step in steps if not _reopens(uploads.get(UUID(step.payload["uploadId"])), now)]
 
@@ -355,6 +359,7 @@ def retry(upload: Upload, user: User, identity: Identity, digest: str) -> submit
         )  # fmt: skip
         plan = submit.Plan(kind=step.action, steps=[again], data={**step.subject, "retryOf": upload.operation_key})
         with transaction.atomic():
+            sizes.count_alone(upload.user_id)
             for locked in _lock([upload.pk]):
                 _reopen(locked, clock.now())
             return submit.submit(user, identity, digest, plan)
@@ -380,7 +385,7 @@ def _reopens(upload: Upload | None, now: datetime) -> bool:
 
 def _reopen(upload: Upload, now: datetime) -> None:
     """
-    Open a locked upload again.
+    Open a locked upload again, for whose user the caller counts alone.
 
     Raises:
         errors.Conflict: it has not failed, or its step has yet to fail, or what it was made of is gone.

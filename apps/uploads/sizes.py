@@ -56,14 +56,13 @@ def _check_largest(size: int) -> None:
 
 def make_room(user: User, size: int | None, *, besides: UUID | None = None) -> None:
     """
-    Refuse what is over the user's quotas; until the transaction ends nobody else counts for them.
+    Refuse what is over the quotas of a user, for whom the caller counts alone.
 
     An upload that has not said its size counts as far as it came; ``besides`` does not count.
 
     Raises:
         QuotaExceeded: too many uploads are open, or there would be too many bytes.
     """
-    _count_alone(user)
     uploads = _others(user, besides)
     limit = settings.UPLOADS_OPEN_MAX
     if limit and uploads.filter(status__in=OPEN).count() >= limit:
@@ -79,13 +78,17 @@ def make_room_for_more(user: User, size: int, *, besides: UUID) -> None:
     Raises:
         QuotaExceeded: there would be too many bytes.
     """
-    _count_alone(user)
+    count_alone(user.pk)
     _check_bytes(user, size, besides)
 
 
-def _count_alone(user: User) -> None:
-    """Keep others from counting for this user until the transaction ends."""
-    sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 3))", [str(user.pk)])
+def count_alone(user_id: UUID) -> None:
+    """
+    Keep others from counting for a user until the transaction ends.
+
+    Before any other lock: whoever counts may lock uploads then, and append to lanes.
+    """
+    sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 4))", [str(user_id)])
 
 
 def _check_bytes(user: User, size: int | None, besides: UUID | None) -> None:

@@ -3,17 +3,21 @@
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from apps.accounts.models import User
 from apps.courses.models import Video
+from apps.media.models import Media
 from apps.operations import hints as lanes
 from apps.operations import runner
+from apps.operations.lanes import queue_up
 from apps.uploads.inspection.facts import Facts
 from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import ApiClient, events_of
 from tests.support.library import a_file
 from tests.support.memory_store import MemoryStore
 from tests.support.replay import replay
+from tests.support.threads import Running, until_someone_waits_for_a_lock
 from tests.support.uploading import MIB, Looker, Tus, content
 
 
@@ -360,3 +364,32 @@ def test_an_upload_holds_up_nobody(live: ApiClient, tus: Tus, course: str, chapt
 
     tus.patch(said.url, 0, b"film")
     assert live.get(f"videos/{video}/").data["title"] == "Renamed"
+
+
+def test_uploads_are_created_and_tried_again_at_the_same_time(
+    live: ApiClient, tus: Tus, owner: User, course: str, chapter: str
+) -> None:
+    """One counts for the quotas, the other appends to the lane: neither waits for what the other holds."""
+    target = {"kind": "video", "chapterId": chapter}
+    failed = tus.create(4, target, operationId="op")
+    tus.request("DELETE", failed.url)
+    with transaction.atomic():
+        queue_up([f"course:{course}"])
+        created = Running(lambda: Tus(owner).create(4, target))
+        until_someone_waits_for_a_lock()
+        again = [
+            Running(lambda path=path: ApiClient(owner).post(path))
+            for path in (f"uploads/{failed.upload_id}/retry/", "operations/op/retry/")
+        ]
+        until_someone_waits_for_a_lock(3)
+
+    assert created.result().status == 201
+    assert sorted(one.result().status for one in again) == [202, 409]
+
+
+def test_an_upload_waits_for_nothing_that_goes_on_in_its_users_library(tus: Tus, owner: User, chapter: str) -> None:
+    media = a_file(owner)
+    with transaction.atomic():
+        Media.objects.filter(pk=media).update(trashed=True)
+        uploaded = Running(lambda: tus.create(4, {"kind": "video", "chapterId": chapter}))
+        assert uploaded.result().status == 201
