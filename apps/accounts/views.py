@@ -4,6 +4,7 @@ from django.conf import settings
 from django.http import JsonResponse
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
 
 from apps.accounts import schemas, services, tickets, tokens
 from apps.accounts.authentication import user_of
@@ -91,5 +92,5 @@ def show_user(user: User) -> dict[str, str]:
 
 def _failure_limits(request: Request, username: str) -> dict[str, int]:
     """Say how many failures a minute are borne from one address: for one name, and for all names together."""
-    limit, address = settings.FAILED_LOGINS_PER_MINUTE, request.META.get("REMOTE_ADDR", "")
+    limit, address = settings.FAILED_LOGINS_PER_MINUTE, BaseThrottle().get_ident(request)
     return {f"login:{address}:{username.casefold()}": limit, f"login:{address}": limit * 10} if limit else {}

@@ -75,7 +75,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.flag("SECURE_COOKIES", not EMBE
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-if env.flag("TRUST_PROXY", False):
+TRUST_PROXY = env.flag("TRUST_PROXY", False)
+if TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 STATIC_URL = "static/"
@@ -122,6 +123,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_THROTTLE_CLASSES": ["apps.core.throttling.PerUser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    # Whose address counts: the last one in X-Forwarded-For, which the proxy itself has added, or the connection's own.
+    "NUM_PROXIES": int(TRUST_PROXY),
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is for CORS, which is answered before; the schema describes the rest
     "EXCEPTION_HANDLER": "apps.core.rendering.handle_exception",
 }

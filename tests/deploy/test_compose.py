@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from broadcast import config
+from broadcast.addresses import Origins
 from coursehub.stack import procfile
 
 PROJECT = procfile.PROJECT
@@ -95,6 +96,11 @@ def test_the_broadcast_service_starts_with_what_it_is_given_and_gets_no_more() -
     settings = config.load(env)
     assert (settings.host, settings.port) == ("0.0.0.0", 8080)  # noqa: S104
     assert env.keys().isdisjoint({"DATABASE_URL", "SECRET_KEY", "AWS_SECRET_ACCESS_KEY"})
+
+
+def test_the_broadcast_service_believes_the_proxy_whose_connections_it_has() -> None:
+    origins = Origins(config.load(filled_in("broadcast")).trusted_proxies)
+    assert origins.of("172.18.0.5", "198.51.100.7") == "198.51.100.7"
 
 
 def test_the_parts_agree_on_secrets_and_servers() -> None:

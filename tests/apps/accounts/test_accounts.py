@@ -79,6 +79,21 @@ def test_guessing_passwords_becomes_slow(registered: dict, nobody: ApiClient, mo
     assert nobody.post("auth/token/", {"username": "other", "password": "x"}).status == 401
 
 
+@pytest.mark.parametrize(("proxies", "others"), [(1, 401), (0, 429)])
+def test_guessing_slows_nobody_else_behind_a_proxy_that_is_trusted(
+    nobody: ApiClient, settings: Settings, monkeypatch: pytest.MonkeyPatch, proxies: int, others: int
+) -> None:
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": proxies}
+    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: 1_800_000_030.0))
+    wrong = {"username": "rita", "password": "wrong"}
+
+    def guess(forwarded_for: str) -> int:
+        return nobody.post("auth/token/", wrong, **{"X-Forwarded-For": forwarded_for}).status
+
+    assert [guess(f"203.0.113.{n}, 203.0.113.9") for n in range(11)] == [401] * 10 + [429]
+    assert guess("203.0.113.9, 198.51.100.7") == others
+
+
 def test_an_expired_token_is_refused(owner: User, nobody: ApiClient) -> None:
     token = AccessToken.for_user(owner)
     token.set_exp(lifetime=timedelta(seconds=-1))
