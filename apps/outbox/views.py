@@ -20,8 +20,10 @@ class TopicEventsView(ApiView):
         """Read the events after a seq, oldest first."""
         query = self.query(schemas.After)
         _must_be_heard_by(request, topic)
+        # Asked first: what comes in between is then found, and not taken for something that is no longer kept.
+        newest = selectors.newest_seq(topic)
         found = selectors.events_after(topic, query.after, query.limit + 1)
-        _must_follow(topic, query.after, found)
+        _must_follow(topic, query.after, found, newest)
         return _answer(found[: query.limit], more=len(found) > query.limit)
 
 
@@ -34,9 +36,9 @@ def _must_be_heard_by(request: Request, topic: str) -> None:
         raise errors.NotFound("There is no such topic.")
 
 
-def _must_follow(topic: str, after: int, found: list[OutboxEvent]) -> None:
+def _must_follow(topic: str, after: int, found: list[OutboxEvent], newest: int) -> None:
     """Refuse to skip events that are no longer kept."""
-    complete = found[0].seq == after + 1 if found else selectors.newest_seq(topic) <= after
+    complete = found[0].seq == after + 1 if found else newest <= after
     if not complete:
         oldest = selectors.oldest_kept_seq(topic)
         raise errors.Gone("Events this old are no longer kept; refetch.", oldestSeq=oldest)

@@ -6,7 +6,7 @@ import pytest
 
 from apps.accounts.models import User
 from apps.core import clock
-from apps.outbox import delivery, emit
+from apps.outbox import delivery, emit, selectors
 from apps.outbox.models import OutboxEvent
 from tests.apps.outbox.writing import draft
 from tests.support.api import ApiClient, events_of
@@ -41,6 +41,20 @@ def test_after_a_seq_come_only_later_ones(api: ApiClient, topic: str) -> None:
 @pytest.mark.parametrize("after", [5, 6, 2**63 - 1])
 def test_at_the_end_there_is_nothing_more(api: ApiClient, topic: str, after: int) -> None:
     assert api.get(f"topics/{topic}/events/?after={after}").body == {"success": True, "data": [], "next": None}
+
+
+def test_what_happens_while_one_reads_at_the_end_is_not_gone(
+    api: ApiClient, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def events_after(*asked: Any) -> list[OutboxEvent]:
+        monkeypatch.undo()
+        found = selectors.events_after(*asked)
+        emit.emit([draft(topic, n=6)], now=clock.now())
+        return found
+
+    monkeypatch.setattr(selectors, "events_after", events_after)
+    assert api.get(f"topics/{topic}/events/?after=5").data == []
+    assert _seqs(api.get(f"topics/{topic}/events/?after=5").body) == [6]
 
 
 def test_next_leads_from_page_to_page_and_is_null_at_the_end(api: ApiClient, topic: str) -> None:
