@@ -48,7 +48,7 @@ class CourseLane:
         told = _tell(before, after, done, now)
         _begin_uploads(done, now)
         gone = {*store.delete(before, after), *_gone_at_once(done, after)}
-        ended = _end_uploads(course_id, before, after, gone, now) + _shut_out(lane, after, done, now)
+        ended = _end_uploads(after, gone, now) + _shut_out(lane, after, done, now)
         return [*(_outcome(lane, after, step, result, told.get(step.pk, ())) for step, result in done), *ended]
 
 
@@ -92,14 +92,12 @@ def _gone_at_once(done: Sequence[tuple[Step, Result]], after: Outline) -> set[UU
     return {UUID(id_) for id_ in begun - after.videos.keys()}
 
 
-def _end_uploads(
-    course_id: UUID, before: Outline, after: Outline, gone: Collection[UUID], now: datetime
-) -> list[Outcome]:
+def _end_uploads(after: Outline, gone: Collection[UUID], now: datetime) -> list[Outcome]:
     """End what is still being uploaded to videos that go, alone or with their course."""
     ended = uploads.fail_all_of(gone, Gone("The video was deleted."), now) if gone else []
-    goes = before.course and after.course and after.course.deleted_at and not before.course.deleted_at
-    if goes:
-        videos = Video.objects.filter(course=course_id).values_list("pk", flat=True)
+    # Whatever the course was before: one may come, or return, and have an upload begun, and go with the same steps.
+    if after.course and after.course.deleted_at:
+        videos = Video.objects.filter(course=UUID(after.course.id)).values_list("pk", flat=True)
         ended += uploads.fail_all_of(list(videos), Gone("The course was deleted."), now)
     return ended
 

@@ -312,6 +312,31 @@ def test_an_upload_that_begins_together_with_what_ends_it_ends_its_operation(
     assert (failed["type"], failed["operationId"]) == ("operation-failed", "op")
 
 
+@pytest.mark.parametrize("comes", ["created", "restored"])
+def test_an_upload_into_a_course_that_comes_and_goes_at_once_ends_its_operation(
+    live: ApiClient, tus: Tus, course: str, chapter: str, comes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes.use(lambda lane: None)
+    if comes == "created":
+        course = live.course()
+        chapter = live.chapter(course)
+    else:
+        live.delete(f"courses/{course}/")
+        live.post(f"courses/{course}/restore/")
+    said = tus.create(4, {"kind": "video", "chapterId": chapter}, operationId="op")
+    live.delete(f"courses/{course}/")
+    if comes == "restored":
+        monkeypatch.setattr(runner, "STEPS_AT_ONCE", 1)
+        runner.run_lane(f"course:{course}", for_seconds=0)
+        monkeypatch.undo()
+    runner.run_lane(f"course:{course}")
+
+    assert live.get(f"courses/{course}/").data["deletedAt"]
+    operation = live.get("operations/op/").data
+    assert (operation["status"], operation["steps"][0]["error"]["code"]) == ("failed", "gone")
+    assert tus.patch(said.url, 0, b"film").status == 410
+
+
 # A save with uploads
 
 
