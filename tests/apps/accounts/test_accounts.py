@@ -139,6 +139,19 @@ def test_the_admin_disables_through_the_same_door(registered: dict) -> None:
     assert len(events_of(f"control:{user.pk}")) == 1
 
 
+def test_the_admin_deletes_nobody(registered: dict) -> None:
+    User.objects.create_superuser("root", password=PASSWORD)
+    user = User.objects.get(username="rita")
+    browser = Client()
+    browser.login(username="root", password=PASSWORD)
+    selected = {"action": "delete_selected", "_selected_action": str(user.pk), "post": "yes"}
+
+    assert browser.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"}).status_code == 403
+    browser.post("/admin/accounts/user/", selected)
+    assert User.objects.filter(username="rita").exists()
+    assert "/delete/" not in browser.get(f"/admin/accounts/user/{user.pk}/change/").content.decode()
+
+
 def test_a_session_needs_its_csrf_token(registered: dict) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.login(username="rita", password=PASSWORD)
