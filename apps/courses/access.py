@@ -19,6 +19,7 @@ from apps.core.errors import Gone, NotFound, PermissionDenied
 from apps.courses import outline
 from apps.courses.models import Chapter, Course, Membership, Role, Video
 from apps.operations import selectors as operations
+from apps.operations.models import Step
 from broadcast.contracts import topics
 
 Row = TypeVar("Row", bound=Model)
@@ -121,9 +122,9 @@ def changeable_course(user: User, course_id: UUID, action: str) -> Found[Course]
         PermissionDenied: the user's role does not allow it.
         Gone: it is deleted.
     """
-    course, lane = _look_up(user, Course, _COURSE_WITH_ROLE, course_id)
+    course, coming = _look_up(user, Course, _COURSE_WITH_ROLE, course_id)
     if course is None:
-        if lane is None:
+        if coming is None:
             raise NotFound("There is no such course.")
         return Found(course_id, None, None)
     _check(course, action)
@@ -141,11 +142,11 @@ def changeable_video(user: User, video_id: UUID, action: str) -> Found[Video]:
 
 
 def _changeable(user: User, model: type[Row], query: str, id_: UUID, action: str) -> Found[Row]:
-    row, lane = _look_up(user, model, query, id_)
+    row, coming = _look_up(user, model, query, id_)
     if row is None:
-        if lane is None:
+        if coming is None:
             raise NotFound
-        course_id = UUID(topics.parse(lane).id)
+        course_id = UUID(topics.parse(coming.lane).id)
         return Found(course_id, changeable_course(user, course_id, action).course, None)
     _check(row, action)
     return Found(row.course_id, None, row)  # type: ignore[attr-defined]
@@ -161,24 +162,25 @@ def _check(row: Any, action: str) -> None:
         raise PermissionDenied
 
 
-def _look_up(user: User, model: type[Row], query: str, id_: UUID) -> tuple[Row | None, str | None]:
+def _look_up(user: User, model: type[Row], query: str, id_: UUID) -> tuple[Row | None, Step | None]:
     """
-    Find a row, or else the lane in which the user is about to have it created.
+    Find a row, or else the step by which the user is about to have it created.
 
     What is neither there nor pending may have been pending when we looked for it and be there when we asked what is
     pending: then it is found the second time.
     """
     row = _first(user, model, query, id_)
-    lane = operations.pending_creation(user, id_) if row is None else None
-    if row is None and lane is None:
+    coming = operations.pending_creation(user, _ID_NAMES[model], id_) if row is None else None
+    if row is None and coming is None:
         row = _first(user, model, query, id_)
-    return row, lane
+    return row, coming
 
 
 def _first(user: User, model: type[Row], query: str, id_: UUID) -> Row | None:
     return next(iter(sql.instances(model, query, [user.pk, id_])), None)
 
 
+_ID_NAMES: dict[type[Model], str] = {Course: "courseId", Chapter: "chapterId", Video: "videoId"}
 _COURSE_WITH_ROLE = """
     SELECT course.*, membership.role, course.deleted_at AS course_deleted_at FROM courses_course course
     JOIN courses_membership membership ON membership.course_id = course.id

@@ -253,6 +253,7 @@ def _check_same_set(found: Found[Any], present: "QuerySet[Any]", wanted: Collect
 
 
 def _check_in_course(user: User, found: Found[Video], chapter_id: UUID) -> None:
-    coming = operations.pending_creation(user, chapter_id) == found.lane
-    if not coming and not Chapter.objects.filter(pk=chapter_id, course=found.course_id).exists():
+    coming = operations.pending_creation(user, "chapterId", chapter_id)
+    is_coming = coming is not None and coming.lane == found.lane
+    if not is_coming and not Chapter.objects.filter(pk=chapter_id, course=found.course_id).exists():
         raise errors.NotFound("There is no such chapter in this course.")

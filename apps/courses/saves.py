@@ -9,8 +9,8 @@ from apps.accounts.models import User
 from apps.core import errors, ids
 from apps.courses import access, plans, schemas
 from apps.courses.models import Chapter, Video
+from apps.operations import selectors as operations
 from apps.operations import submit
-from apps.operations.models import Step, StepStatus
 from apps.operations.submit import Identity, NewStep, Plan
 from broadcast.contracts import topics
 
@@ -139,26 +139,25 @@ class _Resolver:
 
 def _note_known(course_id: UUID, changes: Sequence[Any], payloads: Sequence[dict[str, Any]]) -> None:
     """Note on each deletion whether its object is there now: only then may it be found gone later."""
-    chapters = {payload["chapterId"] for payload in payloads if "chapterId" in payload}
-    videos = {payload["videoId"] for payload in payloads if "videoId" in payload}
-    deleted = [change.action for change in changes if change.action.endswith(".delete")]
-    if not deleted:
+    if not any(change.action.endswith(".delete") for change in changes):
         return
+    chapters, videos = ({payload[name] for payload in payloads if name in payload} for name in ("chapterId", "videoId"))
     # First what is coming, then what is there: what arrives in between is found by one of them at least.
-    coming = _coming(course_id, chapters | videos)
+    there = {"chapterId": _coming(course_id, "chapterId", chapters), "videoId": _coming(course_id, "videoId", videos)}
     homes = {
         str(id_): str(chapter)
         for id_, chapter in Video.objects.filter(course=course_id, pk__in=videos).values_list("pk", "chapter")
     }
-    there = homes.keys() | _present_chapters(course_id, chapters) | coming
+    there["chapterId"] |= _present_chapters(course_id, chapters)
+    there["videoId"] |= homes.keys()
     for change, payload in zip(changes, payloads, strict=True):
-        if change.action.endswith(".create"):
-            there |= {payload[_CREATED[change.action]]}
+        if name := _CREATED.get(change.action):
+            there[name].add(payload[name])
             homes.setdefault(payload.get("videoId", ""), payload.get("chapterId", ""))
         if change.action == "chapter.delete":
-            payload["known"] = payload["chapterId"] in there
+            payload["known"] = payload["chapterId"] in there["chapterId"]
         if change.action == "video.delete":
-            payload |= {"known": payload["videoId"] in there, "knownIn": homes.get(payload["videoId"])}
+            payload |= {"known": payload["videoId"] in there["videoId"], "knownIn": homes.get(payload["videoId"])}
 
 
 def _present_chapters(course_id: UUID, wanted: set[str]) -> set[str]:
@@ -166,10 +165,10 @@ def _present_chapters(course_id: UUID, wanted: set[str]) -> set[str]:
     return {str(id_) for id_ in rows}
 
 
-def _coming(course_id: UUID, wanted: set[str]) -> set[str]:
+def _coming(course_id: UUID, name: str, wanted: set[str]) -> set[str]:
     """Find those that steps ahead of this save are about to create."""
-    steps = Step.objects.filter(lane=topics.course(course_id), status=StepStatus.PENDING, creates__in=wanted)
-    return {str(id_) for id_ in steps.values_list("creates", flat=True)}
+    found = operations.pending_creations(topics.course(course_id), name, {UUID(id_) for id_ in wanted})
+    return {str(id_) for id_ in found}
 
 
 def _is_id(text: str) -> bool:

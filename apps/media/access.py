@@ -15,7 +15,6 @@ from apps.media import selectors
 from apps.media.errors import InTrash
 from apps.media.models import Media, MediaLink
 from apps.operations import selectors as operations
-from apps.operations.models import Step, StepStatus
 from broadcast.contracts import topics
 
 
@@ -62,7 +61,7 @@ def changeable(user: User, media_id: UUID, *, also_in_trash: bool = False) -> Fo
     # Asked first: what is done in between shows in the row, and not the other way round.
     is_settled = not operations.has_pending(topics.user(user.pk))
     row = Media.objects.filter(pk=media_id, owner=user).first()
-    if row is None and operations.pending_creation(user, media_id) is None:
+    if row is None and operations.pending_creation(user, "mediaId", media_id) is None:
         # What was created between the two questions is found by the third.
         row = Media.objects.filter(pk=media_id, owner=user).first()
         if row is None:
@@ -127,7 +126,7 @@ def found_link(row: MediaLink) -> FoundLink:
 
 
 def _link_to_come(user: User, link_id: UUID) -> FoundLink:
-    coming = Step.objects.filter(creates=link_id, operation__user=user, status=StepStatus.PENDING).first()
+    coming = operations.pending_creation(user, "linkId", link_id)
     if coming is None:
         row = MediaLink.objects.select_related("media").filter(pk=link_id, media__owner=user).first()
         if row is None:

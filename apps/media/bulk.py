@@ -93,7 +93,7 @@ def _of_files(verb: str, user: User, wanted: Sequence[UUID], identity: Identity,
 
 def _known(user: User, wanted: Collection[UUID]) -> set[UUID]:
     """Tell which files are there, or about to be: only those may be found gone later."""
-    coming = operations.pending_creations(topics.user(user.pk), wanted)
+    coming = operations.pending_creations(topics.user(user.pk), "mediaId", wanted)
     return coming | set(Media.objects.filter(owner=user, pk__in=wanted).values_list("pk", flat=True))
 
 

@@ -52,16 +52,20 @@ def lanes_left_lying(older_than: timedelta, limit: int) -> list[str]:
     return [row["lane"] for row in oldest[:limit]]
 
 
-def pending_creation(user: User, id_: UUID) -> str | None:
-    """Return the lane in which the user has a pending step that will create this id; None: there is none."""
+def pending_creation(user: User, name: str, id_: UUID) -> Step | None:
+    """
+    Return the pending step of the user's that will create this id; None: there is none.
+
+    ``name`` is that of the typed id, such as ``chapterId``: what will be something else is not meant.
+    """
     steps = Step.objects.filter(creates=id_, operation__user=user, status=StepStatus.PENDING)
-    return steps.values_list("lane", flat=True).first()
+    return steps.filter(**{f"subject__{name}": str(id_)}).first()
 
 
-def pending_creations(lane: str, ids: Collection[UUID]) -> set[UUID]:
-    """Return those of the ids that pending steps of a lane will create."""
+def pending_creations(lane: str, name: str, ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the ids that pending steps of a lane will create; ``name`` as for `pending_creation`."""
     steps = Step.objects.filter(lane=lane, status=StepStatus.PENDING, creates__in=ids)
-    return {id_ for id_ in steps.values_list("creates", flat=True) if id_}
+    return {id_ for id_, subject in steps.values_list("creates", "subject") if id_ and subject.get(name) == str(id_)}
 
 
 def lanes_creating(ids: Collection[UUID]) -> list[str]:

@@ -276,6 +276,23 @@ def test_ids_from_an_answer_may_be_used_at_once_by_their_user_alone(api: ApiClie
     assert api.get(f"videos/{video}/").data["title"] == "named"
 
 
+def test_an_id_from_an_answer_names_only_what_it_was_given_for(api: ApiClient) -> None:
+    course = api.course()
+    chapter = api.chapter(course)
+    video = api.video(chapter)
+    answers = [
+        api.patch(f"courses/{chapter}/", {"title": "wrong"}),
+        api.delete(f"courses/{video}/"),
+        api.patch(f"chapters/{video}/", {"title": "wrong"}),
+        api.post(f"chapters/{course}/videos/", {"title": "wrong"}),
+        api.patch(f"videos/{course}/", {"title": "wrong"}),
+        api.delete(f"videos/{chapter}/"),
+        api.post(f"videos/{video}/move/", {"chapterId": video}),
+    ]
+
+    assert [answer.status for answer in answers] == [404] * 7
+
+
 def test_the_outline_is_what_its_seq_says(live: ApiClient) -> None:
     course = live.course()
     live.video(live.chapter(course))

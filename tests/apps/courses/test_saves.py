@@ -144,6 +144,27 @@ def test_a_deletion_of_what_another_change_deleted_is_done_already(live: ApiClie
     assert events_of(course)[-3]["data"] == {"videoId": video, "chapterId": chapter}
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_deletion_that_names_something_of_another_kind_fails(api: ApiClient, there: bool) -> None:
+    course = api.course()
+    chapter = api.chapter(course)
+    video = api.video(chapter)
+    if there:
+        runner.run_lane(f"course:{course}")
+    answer = save(
+        api,
+        course,
+        {"action": "chapter.update", "chapterId": chapter, "title": "Named"},
+        {"action": "video.update", "videoId": video, "title": "Named"},
+        {"action": "chapter.delete", "chapterId": video},
+        {"action": "video.delete", "videoId": chapter},
+    )
+    runner.run_lane(f"course:{course}")
+
+    codes = [(step["error"] or {}).get("code") for step in api.operation(answer)["steps"]]
+    assert codes == [None, None, "not_found", "not_found"]
+
+
 def test_many_failures_are_cut_in_the_completion_and_whole_in_the_operation(live: ApiClient) -> None:
     course = live.course()
     bad = {"action": "chapter.update", "chapterId": "0190a8c4-7b1e-7c3a-9d2e-5f6a7b8c9d0e", "title": "x"}

@@ -9,6 +9,7 @@ from apps.operations import runner, selectors
 from apps.operations.pace import Pace
 from tests.support.api import Answer, ApiClient, events_of
 from tests.support.library import a_file
+from tests.support.uploading import Tus
 
 
 def _link(api: ApiClient, media: str, type_: str, id_: str, **more: object) -> str:
@@ -145,6 +146,24 @@ def test_a_link_that_could_not_be_made_cannot_be_removed(
 
     assert api.operation(unlinked)["steps"][0]["error"]["code"] == "dependency_failed"
     assert "media-unlink-complete" not in [event["type"] for event in events_of(lane)]
+
+
+def test_what_will_be_something_else_is_no_file_and_no_link(api: ApiClient, tus: Tus, owner: User) -> None:
+    course, media = api.course(), a_file(owner)
+    runner.run_lane(f"course:{course}")
+    chapter = api.chapter(course)
+    coming = str(tus.create(4, {"kind": "media"}).headers["CourseHub-Media-Id"])
+    link = api.post(f"media/{media}/links/", {"targetType": "course", "targetId": course}).data["linkId"]
+    answers = [
+        *(api.delete(f"media-links/{id_}/") for id_ in (chapter, coming)),
+        *(api.patch(f"media/{id_}/", {"name": "wrong"}) for id_ in (chapter, link)),
+        *(api.patch(f"chapters/{id_}/", {"title": "wrong"}) for id_ in (coming, link)),
+    ]
+    deleted = api.post("media/bulk/delete/", {"mediaIds": [link]})
+    runner.run_lane(f"user:{owner.pk}")
+
+    assert [answer.status for answer in answers] == [404] * 6
+    assert api.operation(deleted)["steps"][0]["error"]["code"] == "not_found"
 
 
 def test_links_go_with_their_chapter_or_video_for_good(live: ApiClient, owner: User) -> None:
