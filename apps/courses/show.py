@@ -5,8 +5,9 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from apps.accounts.models import User
 from apps.core import clock
-from apps.courses import sources
+from apps.courses import access, sources
 from apps.courses.models import Chapter, Course, Membership, Video, VideoStatus
 from apps.outbox import selectors as outbox
 from apps.uploads.models import StoredFile
@@ -72,17 +73,19 @@ def member(membership: Membership) -> dict[str, Any]:
 
 
 @transaction.atomic(durable=True)
-def outline(membership_id: UUID) -> dict[str, Any]:
+def outline(user: User, course_id: UUID) -> dict[str, Any]:
     """
-    Render a whole course, as it was at one moment.
+    Render a whole course that the user may read, as it was at one moment.
 
     Everything is read from one snapshot of the database, the topic's seq included: the events after that seq are
     exactly what the outline lacks.
+
+    Raises:
+        NotFound: there is none.
     """
     with connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    membership = Membership.objects.select_related("course").get(pk=membership_id)
-    course_id = membership.course_id
+    membership = access.readable(user, course_id)
     chapters = {
         row.pk: chapter(row) | {"videos": []} for row in Chapter.objects.filter(course=course_id).order_by("position")
     }

@@ -1,7 +1,14 @@
 """Courses, chapters and videos over REST: one request, one event, one state."""
 
+from typing import Any
+
+import pytest
+
 from apps.accounts.models import User
+from apps.courses import access
+from apps.courses.models import Membership
 from tests.support.api import ApiClient, events_of
+from tests.support.threads import Running
 
 
 def _last(course_id: str) -> dict:
@@ -302,6 +309,26 @@ def test_the_outline_is_what_its_seq_says(live: ApiClient) -> None:
     assert outline["seq"] == len(events_of(course)) == 3
     assert outline["course"] == live.get(f"courses/{course}/").data
     assert outline["chapters"][0]["videos"][0] == live.get(f"videos/{outline['chapters'][0]['videos'][0]['id']}/").data
+
+
+@pytest.mark.parametrize("lost", ["the membership", "the course"])
+def test_who_loses_a_course_while_it_is_read_gets_it_as_it_was(
+    live: ApiClient, stranger: User, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    course = live.course()
+    live.post(f"courses/{course}/members/", {"username": "stan", "role": "viewer"})
+    path = f"courses/{course}/members/{stranger.pk}/" if lost == "the membership" else f"courses/{course}/"
+
+    def readable(*asked: Any) -> Membership:
+        monkeypatch.undo()
+        found = access.readable(*asked)
+        Running(lambda: live.delete(path)).result()
+        return found
+
+    monkeypatch.setattr(access, "readable", readable)
+    outline = ApiClient(stranger).outline(course)
+    assert (outline["course"]["role"], outline["course"]["deletedAt"], outline["seq"]) == ("viewer", None, 2)
+    assert ApiClient(stranger).get(f"courses/{course}/outline/").status == 404
 
 
 def test_courses_come_in_pages_that_neither_repeat_nor_skip(live: ApiClient) -> None:
