@@ -22,8 +22,9 @@ def issue(user: User, *, course_ids: Collection[UUID]) -> dict[str, Any]:
         errors.NotFound: one of the courses is not the user's to hear; no ticket is made.
     """
     # The time is taken before access is checked, and the rules lock what they check: a ticket that was made from
-    # access withdrawn meanwhile is always older than the withdrawal, so the broadcast service refuses it.
-    now_ms = clock.to_ms(clock.now())
+    # access withdrawn meanwhile is always older than the withdrawal, so the broadcast service refuses it. Both times
+    # are the database's: by the clocks of an API and a worker either might come first.
+    now_ms = clock.to_ms(clock.now_of_database())
     wanted = [topics.user(user.pk), *dict.fromkeys(topics.course(id_) for id_ in course_ids)]
     missing = set(wanted) - audience.heard_by(user, wanted)
     if missing:

@@ -76,7 +76,7 @@ def revoke_access(*, user_id: str, topic: str | None) -> Draft:
 
     Tickets from before this moment no longer grant it. Call it after the rows that grant access are locked or gone.
     """
-    before = clock.to_ms(clock.now())
+    before = clock.to_ms(clock.now_of_database())
     message = {"type": events.ACCESS_REVOKED, "userId": user_id, "topic": topic, "before": before}
     return Draft(events.ACCESS_REVOKED, f"{CONTROL}{user_id}", "", message)
 

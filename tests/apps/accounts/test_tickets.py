@@ -1,12 +1,15 @@
 """Tickets: what they grant, and that withdrawn access cannot slip through."""
 
 import threading
+from datetime import timedelta
 
+import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
 from apps.accounts import tickets as service
 from apps.accounts.models import User
+from apps.core import clock
 from apps.courses.models import Membership
 from broadcast.contracts import tickets
 from tests.support.api import ApiClient, events_of
@@ -62,3 +65,22 @@ def test_a_ticket_made_while_access_is_withdrawn_is_older_than_the_withdrawal(li
     (revoked,) = events_of(f"control:{stranger.pk}")
     assert ticket.issued_at_ms < revoked["before"]
     assert ApiClient(stranger).post("realtime/tickets/", {"courseIds": [course]}).status == 404
+
+
+def test_withdrawal_counts_from_when_it_is_whatever_the_workers_clock_says(
+    live: ApiClient, stranger: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course, guest = live.course(), ApiClient(stranger)
+
+    def ticket() -> tickets.Ticket:
+        live.post(f"courses/{course}/members/", {"username": "stan", "role": "viewer"})
+        made = guest.post("realtime/tickets/", {"courseIds": [course]}).data["ticket"]
+        return tickets.read(made, secret=settings.TICKET_SECRET)
+
+    earlier, slow = ticket(), clock.now() - timedelta(seconds=5)
+    with monkeypatch.context() as machine:
+        machine.setattr(clock, "now", lambda: slow)
+        live.delete(f"courses/{course}/members/{stranger.pk}/")
+
+    (revoked,) = events_of(f"control:{stranger.pk}")
+    assert earlier.issued_at_ms <= revoked["before"] < ticket().issued_at_ms
