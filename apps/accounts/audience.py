@@ -9,12 +9,20 @@ from collections.abc import Callable, Collection
 from uuid import UUID
 
 from apps.accounts.models import User
+from apps.core import sql
 from broadcast.contracts import topics
 
 Rule = Callable[[User, Collection[UUID]], set[UUID]]
 NewestSeqs = Callable[[Collection[str]], dict[str, int]]
 
-_rules: dict[str, Rule] = {topics.USER: lambda user, ids: {user.pk} & set(ids)}
+
+def _own(user: User, ids: Collection[UUID]) -> set[UUID]:
+    """Their own, unless they are disabled, which waits for the end of this transaction."""
+    found = sql.rows("SELECT id FROM accounts_user WHERE id = %s AND is_active FOR SHARE", [user.pk])
+    return {id_ for (id_,) in found} & set(ids)
+
+
+_rules: dict[str, Rule] = {topics.USER: _own}
 _newest_seqs: list[NewestSeqs] = []
 
 

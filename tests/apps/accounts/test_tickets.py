@@ -7,12 +7,14 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
+from apps.accounts import services as accounts
 from apps.accounts import tickets as service
 from apps.accounts.models import User
-from apps.core import clock
+from apps.core import clock, errors
 from apps.courses.models import Membership
 from broadcast.contracts import tickets
 from tests.support.api import ApiClient, events_of
+from tests.support.threads import Running, until_someone_waits_for_a_lock
 
 
 def test_a_ticket_grants_the_users_topic_and_the_courses(live: ApiClient, owner: User) -> None:
@@ -84,3 +86,16 @@ def test_withdrawal_counts_from_when_it_is_whatever_the_workers_clock_says(
 
     (revoked,) = events_of(f"control:{stranger.pk}")
     assert earlier.issued_at_ms <= revoked["before"] < ticket().issued_at_ms
+
+
+def test_a_ticket_made_while_its_user_is_disabled_is_older_than_that(owner: User) -> None:
+    with transaction.atomic():
+        made = service.issue(owner, course_ids=[])
+        disabling = Running(lambda: accounts.disable(User.objects.get(pk=owner.pk)))
+        until_someone_waits_for_a_lock()
+    disabling.result()
+
+    (revoked,) = events_of(f"control:{owner.pk}")
+    assert tickets.read(made["ticket"], secret=settings.TICKET_SECRET).issued_at_ms < revoked["before"]
+    with pytest.raises(errors.NotFound):
+        service.issue(owner, course_ids=[])
