@@ -4,23 +4,19 @@ Request bodies as pydantic models: strict types, camelCase outside, snake_case i
 The same models make the OpenAPI document, so that what is documented is what is checked.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     StringConstraints,
     ValidationError,
 )
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from apps.core import errors
 
@@ -55,14 +51,11 @@ def _uuid(value: object) -> object:
     return value if isinstance(value, UUID) else str(value)
 
 
-@dataclass(frozen=True)
-class Documented:
-    """Says in the OpenAPI document, as a pattern, what is checked otherwise, with a clearer message."""
-
-    pattern: str
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(schema) | {"pattern": self.pattern}
+def _not_blank(value: object) -> object:
+    """Refuse text that shows nothing."""
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("blank", "Text must not be blank")
+    return value
 
 
 def whole(value: object) -> object:
@@ -70,11 +63,13 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
-Text = Annotated[str, AfterValidator(storable), Documented(r"^[^\u0000]*$")]
+# A pattern, and no validator: lengths that are given to one of `Text` would count "items" behind it.
+Text = Annotated[str, StringConstraints(pattern=r"^[^\u0000]*$")]
+"""What a database can keep: no NUL characters. Halves of surrogate pairs are no text to pydantic."""
 Title = Annotated[
     Text,
-    StringConstraints(min_length=1, max_length=255, pattern=r"\S"),
-    Documented(r"^[^\u0000]*[^\s\u0000][^\u0000]*$"),
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\u0000]*[^\s\u0000][^\u0000]*$"),
+    BeforeValidator(_not_blank),
 ]
 Filename = Annotated[Text, StringConstraints(max_length=255)]
 Id = Annotated[UUID, BeforeValidator(_uuid)]

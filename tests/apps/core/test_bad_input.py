@@ -68,6 +68,45 @@ def test_each_field_says_what_is_wrong_with_it(api: ApiClient, body: object, fie
     assert list(answer.error["fields"]) == [field]
 
 
+@pytest.mark.parametrize("title", ["", " ", "\t\u2003"])
+def test_a_blank_title_is_called_that(api: ApiClient, title: str) -> None:
+    assert api.post("courses/", {"title": title}).error["fields"] == {"title": ["Text must not be blank"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "most"),
+    [
+        ("courses/", {"title": "é" * 256}, "title", 255),
+        ("courses/", {"title": "x", "description": "y" * 10_001}, "description", 10_000),
+        ("auth/token/", {"username": "x" * 151, "password": "x"}, "username", 150),
+    ],
+)
+def test_what_is_too_long_is_counted_in_characters(
+    api: ApiClient, path: str, body: object, field: str, most: int
+) -> None:
+    assert api.post(path, body).error["fields"] == {field: [f"String should have at most {most} characters"]}
+
+
+def test_words_to_look_for_are_counted_in_characters(api: ApiClient) -> None:
+    error = api.get(f"media/?q={'x' * 201}").error
+    assert error["fields"] == {"q": ["String should have at most 200 characters"]}
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ("CreateCourseRequest", "title"),
+        ("PatchedUpdateChapterRequest", "title"),
+        ("PatchedUpdateMediaRequest", "name"),
+        ("VideoCreate", "title"),
+    ],
+)
+def test_the_openapi_document_says_how_long_a_title_may_be(api: ApiClient, request_: str, field: str) -> None:
+    document = json.loads(api.get("/api/schema/?format=json").body)
+    said = document["components"]["schemas"][request_]["properties"][field]
+    assert (said["minLength"], said["maxLength"]) == (1, 255)
+
+
 def test_a_lone_surrogate_is_not_text(api: ApiClient) -> None:
     assert refusal(api.post("courses/", b'{"title": "\\ud800"}')) == (400, "validation_error")
 
