@@ -50,11 +50,12 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """What a version of a file brings with it."""
+    """What a version of a file brings with it; ``file`` is what is stored of it, as events tell it."""
 
     category: str
     content_type: str
     size: int
+    file: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

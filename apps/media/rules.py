@@ -72,6 +72,7 @@ def _revert(library: Library, change: Change, now: datetime, kept: timedelta) ->
         "category": facts.category,
         "contentType": facts.content_type,
         "size": facts.size,
+        "file": facts.file,
     }
     result = _changed(library, file, as_before, now, told, _entry(file, change, was=file.number, number=number))
     return replace(result, fed=fed_by(library.links_of(file.id)))
@@ -284,7 +285,7 @@ def _upload(library: Library, change: Change, now: datetime, kept: timedelta) ->
     if id_ in library.files or not change.payload["creates"]:
         file = replace(_living(library, change), status="uploading", updated_at=now)
         library.files[id_] = file
-        data = {"mediaId": id_, "updates": {"status": "uploading"}, "version": file.version}
+        data = {**ids, "updates": {"status": "uploading"}, "version": file.version}
         return Result(ids, (Event(events.MEDIA_UPDATED, data, _own(library)),), is_open=True)
     name = change.payload["name"]
     file = FileRow(id_, name, "other", "uploading", "", 0, None, 0, 1, updated_at=now)

@@ -17,8 +17,9 @@ from apps.core import ids, sql
 from apps.media import links as link_table
 from apps.media import purging
 from apps.media.library import SINGLE_ROLES, SOURCE, Change, CourseRow, FileRow, Library, LinkRow, Target, VersionRow
-from apps.media.models import Deletion, HistoryEntry
+from apps.media.models import Deletion, HistoryEntry, MediaVersion
 from apps.operations import selectors as operations
+from apps.uploads import show
 
 
 @dataclass(slots=True)
@@ -178,8 +179,11 @@ def _load_links(needs: Needs, targets: set[Target]) -> list[LinkRow]:
 
 def _load_versions(wanted: set[str]) -> dict[str, dict[int, VersionRow]]:
     versions: dict[str, dict[int, VersionRow]] = {}
-    for media, number, *facts in sql.rows(_LOAD_VERSIONS, [list(wanted)]) if wanted else ():
-        versions.setdefault(media, {})[number] = VersionRow(*facts)
+    of_files = MediaVersion.objects.filter(media__in=[UUID(id_) for id_ in wanted])
+    for version in of_files.select_related("file") if wanted else ():
+        file = version.file
+        facts = VersionRow(file.category, file.content_type, file.size, show.final_data(file, in_event=True))
+        versions.setdefault(str(version.media_id), {})[version.number] = facts
     return versions
 
 
@@ -280,11 +284,6 @@ _LOCK_FILES = """
 _UPLOADING = """
     SELECT target_id::text FROM uploads_upload
     WHERE target_id = ANY(%b::uuid[]) AND status IN ('uploading', 'processing') AND step_id IS NOT NULL
-"""
-_LOAD_VERSIONS = """
-    SELECT version.media_id::text, version.number, file.category, file.content_type, file.size
-    FROM media_mediaversion version JOIN uploads_storedfile file ON file.id = version.file_id
-    WHERE version.media_id = ANY(%b::uuid[])
 """
 _INSERT_FILES = """
     INSERT INTO media_media (owner_id, id, name, category, status, content_type, size, link_count, version,

@@ -1,5 +1,7 @@
 """Files of a library over REST: reading, renaming, deleting, restoring, purging."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from apps.accounts.models import User
@@ -9,6 +11,7 @@ from apps.operations import runner
 from apps.operations.pace import Pace
 from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import ApiClient, events_of
+from tests.support.broadcast_schema import problems
 from tests.support.library import a_file, add_version, stored
 from tests.support.uploading import Tus
 
@@ -155,6 +158,26 @@ def test_going_back_to_a_version_and_forth_again(live: ApiClient, owner: User) -
     assert _last(owner)["data"]["updates"]["currentVersion"] == 1
     assert [(v["number"], v["isCurrent"]) for v in live.get(f"media/{media}/versions/").data] == [(2, False), (1, True)]
     assert live.post(f"media/{media}/versions/3/restore/").status == 404
+
+
+def test_a_reversion_tells_all_of_the_file_that_it_changes(live: ApiClient, owner: User) -> None:
+    media = a_file(owner, size=10)
+    add_version(media, stored(size=20, content_type="image/png", category="image"))
+    before = live.get(f"media/{media}/").data
+    live.operation(live.post(f"media/{media}/versions/1/restore/"))
+
+    told, after = _last(owner), live.get(f"media/{media}/").data
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {*told["data"]["updates"], "version", "versions", "updatedAt"}
+    assert _seen(told["data"]["updates"]) == {name: after[name] for name in told["data"]["updates"]}
+    assert problems(told["type"], told) == []
+
+
+def _seen(updates: dict) -> dict:
+    """What updates make of a file: in events times are milliseconds."""
+    file = updates["file"]
+    created_at = datetime.fromtimestamp(file["createdAt"] / 1000, UTC).isoformat(timespec="milliseconds")
+    return {**updates, "file": {**file, "createdAt": created_at.replace("+00:00", "Z")}}
 
 
 def test_a_version_that_does_not_fit_where_the_file_is_used_is_refused(live: ApiClient, owner: User) -> None:

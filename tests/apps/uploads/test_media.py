@@ -26,8 +26,10 @@ def test_a_file_comes_into_the_library_and_a_new_version_of_it(live: ApiClient, 
     tus.create(3, {"kind": "media", "mediaId": media}, body=b"new", filename="new.mp4")
     data = live.get(f"media/{media}/").data
     assert (data["name"], data["currentVersion"], data["size"], len(data["versions"])) == ("intro.mp4", 2, 3, 2)
-    told = events_of(f"user:{owner.pk}")[-1]["data"]
+    begun, told = (event["data"] for event in events_of(f"user:{owner.pk}")[-2:])
+    assert begun["updates"] == {"status": "uploading"} and begun["uploadId"] == told["uploadId"]
     assert (told["currentVersion"], told["version"]) == (2, data["version"])
+    assert told["category"] == data["category"]
     actions = [entry["action"] for entry in live.get(f"media/{media}/history/").data]
     assert actions == ["media.version", "media.version", "media.upload"]
 

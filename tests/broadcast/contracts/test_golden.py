@@ -73,6 +73,34 @@ def test_the_asyncapi_document_notices_what_is_missing_or_wrong(name: str):
             assert problems(name, {**event, "data": {k: v for k, v in event["data"].items() if k != key}}), key
 
 
+REVERTED = {
+    "currentVersion": 1,
+    "category": "video",
+    "contentType": "video/mp4",
+    "size": 60817408,
+    "file": EVENTS["media-upload-complete"]["data"]["finalData"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "updates"),
+    [
+        ("media-update-complete", {}),
+        ("media-update-complete", {"status": "uploading"}),
+        ("media-update-complete", REVERTED),
+        ("video-update-complete", {}),
+        ("video-update-complete", {"status": "uploading"}),
+        ("video-update-complete", {"status": "complete", "file": REVERTED["file"]}),
+        ("video-update-complete", {"status": "empty", "file": None}),
+    ],
+)
+def test_the_asyncapi_document_knows_all_updates(name: str, updates: dict[str, Any]):
+    event = EVENTS[name]
+    assert problems(name, {**event, "data": {**event["data"], "updates": updates}}) == []
+    for key in updates:
+        assert problems(name, {**event, "data": {**event["data"], "updates": {**updates, key: []}}}), key
+
+
 def server_frames() -> dict[str, frames.Frame]:
     """Make each frame of the server as the service makes it."""
     golden = FRAMES
