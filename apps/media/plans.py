@@ -101,7 +101,8 @@ def link(user: User, media: str, body: schemas.CreateLink, identity: Identity) -
     course_id = access.linkable_target(user, body.target_type, target_id)
     found = access.changeable(user, media_id)
     if found.row and found.is_settled:
-        check_fits_role(body.role, body.target_type, found.row.category)
+        is_known = found.row.current_version is not None
+        check_fits_role(body.role, body.target_type, found.row.category, is_known=is_known)
         _check_free(found.row, body.target_type, target_id, body.role)
     link_id = ids.new_id()
     target = {"targetType": body.target_type, "targetId": str(target_id), "courseId": str(course_id)}

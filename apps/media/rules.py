@@ -187,7 +187,7 @@ def _link(library: Library, change: Change, now: datetime, kept: timedelta) -> R
     target = Target(change.payload["targetType"], change.payload["targetId"])
     _check_target(library, change, target)
     place = Place(target, change.payload["role"])
-    check_fits_role(place.role, target.type, file.category)
+    check_fits_role(place.role, target.type, file.category, is_known=file.number is not None)
     check_free(library, place, file)
     position = change.payload.get("position")
     position = min(library.last.get(target, -1) + 1, POSITION_MAX) if position is None else position
@@ -224,10 +224,16 @@ def _check_target(library: Library, change: Change, target: Target) -> None:
         raise DependencyFailed if target.id in library.unborn else NotFound(f"There is no such {target.type}.")
 
 
-def check_fits_role(role: str, target_type: str, category: str) -> None:
-    """Refuse a role that this target does not know, or that wants another kind of file."""
+def check_fits_role(role: str, target_type: str, category: str, *, is_known: bool = True) -> None:
+    """
+    Refuse a role that this target does not know, or that wants another kind of file.
+
+    ``is_known``: the file has a version, which was looked at; before that nobody knows its category.
+    """
     if role == SOURCE and target_type != "video":
         raise Conflict("Only a video has a source.")
+    if role in SINGLE_ROLES and not is_known:
+        raise Conflict("This file is not fully uploaded yet, so its category is not known.")
     if not fits(role, category):
         raise Conflict(f"A {role} must be a file of the category {SINGLE_ROLES[role]}.")
 

@@ -259,3 +259,37 @@ def test_a_file_that_is_still_coming_may_be_named_by_its_temp_id(api: ApiClient,
     assert linked.status == 202
     assert MediaLink.objects.get().media_id == Media.objects.get().pk
     assert api.post("media/m/links/", {"targetType": "course", "targetId": course}).status == 404
+
+
+@pytest.mark.parametrize("role", ["source", "thumbnail"])
+def test_a_role_for_one_kind_of_file_does_not_wait_for_its_bytes(
+    live: ApiClient, tus: Tus, video: str, role: str
+) -> None:
+    upload = tus.create(5, {"kind": "media"})
+    body = {"targetType": "video", "targetId": video, "role": role}
+    media = upload.headers["CourseHub-Media-Id"]
+    answer = live.post(f"media/{media}/links/", body)
+    assert (answer.status, answer.error["code"]) == (409, "conflict")
+    assert answer.error["message"] == "This file is not fully uploaded yet, so its category is not known."
+
+    assert live.post(f"media/{media}/links/", {**body, "role": "attachment"}).status == 202
+    tus.patch(upload.url, 0, content(5))
+    assert live.post(f"media/{media}/links/", body).status == (202 if role == "source" else 409), "it is a film"
+
+
+def test_a_link_that_is_asked_for_together_with_its_files_upload_fails_and_says_why(
+    api: ApiClient, tus: Tus, owner: User
+) -> None:
+    course = api.course()
+    video = api.video(api.chapter(course))
+    runner.run_lane(f"course:{course}")
+    tus.create(5, {"kind": "media", "tempId": "m"}, operationId="op", expect=2, stepId="1")
+    named = {"operationId": "op", "expect": 2, "stepId": "2"}
+    linked = api.post("media/m/links/", {**named, "targetType": "video", "targetId": video, "role": "source"})
+    runner.run_lane(f"user:{owner.pk}")
+
+    error = api.operation(linked)["steps"][1]["error"]
+    assert error == {
+        "code": "conflict",
+        "message": "This file is not fully uploaded yet, so its category is not known.",
+    }
