@@ -26,8 +26,10 @@ def assemble(upload: Upload) -> None:
 
 
 def _complete(upload: Upload) -> None:
-    parts = upload.parts.order_by("number").values_list("number", "etag")
-    storage.store().complete_multipart(upload.key, upload.storage_upload_id, list(parts))
+    parts = list(upload.parts.order_by("number").values_list("number", "etag"))
+    if not parts:
+        raise storage.UploadMissing("Its end has taken its parts.")
+    storage.store().complete_multipart(upload.key, upload.storage_upload_id, parts)
 
 
 def _note_sizes(upload: Upload) -> None:

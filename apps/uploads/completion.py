@@ -70,8 +70,10 @@ def _complete(upload: Upload, lease: Lease) -> None:
         log.exception("A file could not be looked at.", extra={"uploadId": str(upload.pk)})
         _later(upload, counts=True)
     except storage.StorageRefused as error:
-        log.error("Storage refused to complete an upload.", extra={"uploadId": str(upload.pk), "reason": str(error)})
-        _fail(upload, lease, GaveUp("Storage does not have the file as it was sent; upload it again."))
+        # Of one that has ended meanwhile storage need not have anything any more.
+        if _fail(upload, lease, GaveUp("Storage does not have the file as it was sent; upload it again.")):
+            about = {"uploadId": str(upload.pk), "reason": str(error)}
+            log.error("Storage refused to complete an upload.", extra=about)
     except (WrongSize, WrongChecksum, NotAllowed, errors.PayloadTooLarge) as error:
         _fail(upload, lease, error)
 
@@ -83,8 +85,9 @@ def _tell_size(upload: Upload, size: int) -> None:
         figures.finish(upload, size, UploadStatus.PROCESSING)
 
 
-def _fail(upload: Upload, lease: Lease, error: errors.CourseHubError, *, keep_bytes: bool = False) -> None:
-    services.fail(upload.pk, error, keep_bytes=keep_bytes, token=lease.token)
+def _fail(upload: Upload, lease: Lease, error: errors.CourseHubError, *, keep_bytes: bool = False) -> bool:
+    """End it without a file; False: it has ended meanwhile, or is somebody else's to complete."""
+    return services.fail(upload.pk, error, keep_bytes=keep_bytes, token=lease.token)
 
 
 def _later(upload: Upload, *, counts: bool = False) -> None:

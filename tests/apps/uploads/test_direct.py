@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from apps.accounts.models import User
-from apps.uploads import direct
+from apps.uploads import direct, storage
 from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import Answer, ApiClient, events_of
 from tests.support.bridge import MemoryBridge
@@ -148,6 +148,56 @@ def test_no_report_comes_to_more_than_a_file_may_have(live: ApiClient, target: A
     id_ = _create(live, target).body["uploadId"]
     parts = [{"PartNumber": number, "ETag": "e", "Size": 2**53 - 1} for number in range(1, 1101)]
     assert live.post(f"{MULTIPART}/{id_}/parts", {"parts": parts}).data["bytes"] == settings.UPLOAD_MAX_BYTES
+
+
+@pytest.mark.parametrize("what", ["the upload", "its video"])
+def test_what_ends_before_its_object_is_made_is_not_asked_of_storage(
+    live: ApiClient,
+    course: str,
+    target: Any,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+) -> None:
+    created = _create(live, target, operationId="op").body
+    live.get(f"{MULTIPART}/{created['uploadId']}/1")
+    parts = [_put(store, 1, b"film")]
+    path = f"uploads/{created['uploadId']}/" if what == "the upload" else f"videos/{created['data']['videoId']}/"
+    list_parts = store.list_parts
+
+    def list_and_end(key: str, upload_id: str) -> Any:
+        live.delete(path)
+        return list_parts(key, upload_id)
+
+    monkeypatch.setattr(store, "list_parts", list_and_end)
+    live.post(f"{MULTIPART}/{created['uploadId']}/complete", {"parts": parts})
+
+    assert "complete_multipart" not in store.calls
+    assert live.get("operations/op/").data["steps"][0]["error"]["code"] in ("aborted", "gone")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_what_ends_while_its_object_is_made_is_no_fault_of_storage(
+    live: ApiClient,
+    target: Any,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    parts = [_put(store, 1, b"film")]
+
+    def end(*_: object) -> None:
+        live.delete(f"uploads/{id_}/")
+        raise storage.UploadMissing("NoSuchUpload")
+
+    monkeypatch.setattr(store, "complete_multipart", end)
+    live.post(f"{MULTIPART}/{id_}/complete", {"parts": parts})
+
+    assert live.get(f"uploads/{id_}/").data["status"] == "aborted"
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_aborting_ends_it(live: ApiClient, target: Any) -> None:
