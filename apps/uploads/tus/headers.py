@@ -1,7 +1,6 @@
 """The headers of tus: read and written."""
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -23,7 +22,9 @@ EXTENSIONS = (
     "concatenation",
 )
 LONGEST_METADATA = 16 * 1024
-_FROM_PATH = re.compile(r"(?:https?://[^/]+)?/api/v1/uploads/tus/([0-9a-fA-F-]{36})/?")
+_FROM_PATH = re.compile(
+    r"(?:https?://[^/]+)?/api/v1/uploads/tus/([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})/?"
+)
 
 
 class UnsupportedVersion(errors.CourseHubError):
@@ -89,7 +90,7 @@ def metadata(value: str | None) -> dict[str, str]:
 def _decoded(encoded: str, key: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise errors.Invalid(fields={"Upload-Metadata": [f"{key[:64]} is not UTF-8 in Base64."]}) from None
 
 
@@ -121,7 +122,7 @@ def checksum(value: str | None) -> Checksum | None:
     algorithm, _, encoded = value.strip().partition(" ")
     try:
         digest = base64.b64decode(encoded.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:
         digest = b""
     if algorithm not in ALGORITHMS or len(digest) != hashlib.new(algorithm, usedforsecurity=False).digest_size:
         raise errors.Invalid(fields={"Upload-Checksum": [f"One of {', '.join(ALGORITHMS)} and a digest in Base64."]})
