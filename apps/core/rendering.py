@@ -47,6 +47,8 @@ def translate(exception: Exception) -> errors.CourseHubError:
             return errors.NotFound()
         case django_errors.RequestDataTooBig():
             return errors.PayloadTooLarge()
+        case django_errors.SuspiciousOperation():
+            return errors.Invalid()
         case drf_errors.APIException() if exception.status_code < 500:
             return errors.Invalid(_detail(exception))
         case OperationalError() | InterfaceError():

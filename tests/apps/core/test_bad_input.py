@@ -167,6 +167,13 @@ def test_nobody_gets_nothing(owner: User) -> None:
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize("path", ["courses/", "auth/me/", "uploads/tus/"])
+def test_more_parameters_than_anyone_needs_are_refused_in_the_same_form(api: ApiClient, path: str) -> None:
+    query = "&".join(f"p{number}=1" for number in range(1001))
+    for client in (api, ApiClient(None)):
+        assert refusal(client.get(f"{path}?{query}")) == (400, "validation_error")
+
+
 def test_a_host_that_is_not_ours_is_refused_in_the_same_form(api: ApiClient) -> None:
     assert refusal(api.get("courses/", Host="evil.example")) == (400, "validation_error")
 
