@@ -1,6 +1,5 @@
 """The base of every REST view: how a body is read and how an answer looks."""
 
-import json
 from typing import Any, TypeVar
 
 from django.http import JsonResponse
@@ -8,7 +7,7 @@ from pydantic import BaseModel
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from apps.core import errors, schemas
+from apps.core import errors, incoming, schemas
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,7 +27,7 @@ def json_body(request: Request) -> Any:
 
     Raises:
         errors.UnsupportedMediaType: there is a body and it does not say that it is JSON.
-        errors.Invalid: it is not JSON in UTF-8, or nested deeper than any request needs.
+        errors.Invalid: it is not JSON in UTF-8, or nested deeper than `incoming.DEEPEST`.
     """
     body = request._request.body
     if not body:
@@ -36,16 +35,13 @@ def json_body(request: Request) -> Any:
     if request._request.content_type != "application/json":
         raise errors.UnsupportedMediaType
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise errors.Invalid("The body is not JSON in UTF-8.") from None
+        value = incoming.read_json(body.decode())
+    except ValueError:
+        message = f"The body is not JSON in UTF-8, at most {incoming.DEEPEST} levels deep."
+        raise errors.Invalid(message) from None
     if not isinstance(value, dict):
         raise errors.Invalid("The body must be a JSON object.")
     return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 def answer(data: Any, **more: Any) -> JsonResponse:

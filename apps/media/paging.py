@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from apps.core import errors
+from apps.core import errors, incoming
 from apps.core.schemas import storable
 
 
@@ -128,7 +128,7 @@ def _encode(parts: list[Any]) -> str:
 
 def _decode(cursor: str) -> list[Any]:
     raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    parts = json.loads(raw)
+    parts = incoming.read_json(raw.decode())
     if not isinstance(parts, list) or len(parts) != 4:
         raise ValueError("not four parts")
     return parts

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from datetime import datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
-from apps.core import errors
+from apps.core import errors, incoming
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -99,11 +98,11 @@ def target(text: str | None) -> Mapping[str, Any]:
     Read the target out of the metadata.
 
     Raises:
-        errors.Invalid: it is missing, or not a JSON object.
+        errors.Invalid: it is missing, not a JSON object, or nested too deeply.
     """
     try:
-        found = json.loads(text or "")
-    except (ValueError, RecursionError):
+        found = incoming.read_json(text or "")
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise errors.Invalid(fields={"Upload-Metadata": ["target must be a JSON object."]})

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.test import Client
 
 from apps.accounts.models import User
 from tests.support.api import ApiClient
@@ -29,6 +30,27 @@ def refusal(answer: object) -> tuple[int, str]:
 )
 def test_what_is_not_a_json_object_is_refused(api: ApiClient, body: bytes) -> None:
     assert refusal(api.post("courses/", body)) == (400, "validation_error")
+
+
+@pytest.mark.parametrize(("levels", "message"), [(64, "Some fields are not valid."), (65, "levels deep")])
+def test_json_is_nested_at_most_so_many_levels_deep(api: ApiClient, levels: int, message: str) -> None:
+    body = f'{{"title": "x", "surprise": {"[" * (levels - 1)}{"]" * (levels - 1)}}}'
+    assert message in api.post("courses/", body.encode()).error["message"]
+
+
+@pytest.mark.parametrize(("levels", "status"), [(64, 202), (65, 400)])
+def test_json_is_as_deep_as_that_where_anything_may_stand(api: ApiClient, levels: int, status: int) -> None:
+    inside = f"{'[' * (levels - 2)}{']' * (levels - 2)}"
+    body = f'{{"filename": "a.mp4", "size": 4, "target": {{"kind": "media"}}, "metadata": {{"x": {inside}}}}}'
+    assert api.post("uploads/s3/multipart", body.encode()).status == status
+
+
+def test_what_a_session_sends_is_refused_alike(owner: User) -> None:
+    browser = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    browser.force_login(owner)
+    browser.cookies["csrftoken"] = token = "a" * 32
+    answer = browser.post("/api/v1/courses/", "[" * 100_000, "application/json", headers={"X-CSRFToken": token})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "validation_error")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,11 @@ def test_a_cursor_of_a_name_that_cannot_be_is_refused(api: ApiClient, name: str)
     assert api.get(f"media/?ordering=name&cursor={cursor}").status == 400
 
 
+def test_a_cursor_that_is_nested_deeply_is_refused(api: ApiClient) -> None:
+    cursor = base64.urlsafe_b64encode(b"[" * 1_400).decode().rstrip("=")
+    assert api.get(f"media/?cursor={cursor}").status == 400
+
+
 def _encode(parts: list[object]) -> str:
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 

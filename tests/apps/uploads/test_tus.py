@@ -136,6 +136,12 @@ def test_malformed_headers_are_refused(tus: Tus, chapter: str, headers: dict[str
     assert not Upload.objects.exists()
 
 
+def test_a_target_that_is_nested_deeply_is_none(tus: Tus, chapter: str) -> None:
+    target = f'{{"kind": "media", "x": {"[" * 64}{"]" * 64}}}'
+    said = tus.request("POST", TUS, upload_length="4", upload_metadata=metadata({"target": target}))
+    assert (said.status, list(said.error["fields"])) == (400, ["Upload-Metadata"])
+
+
 # Lengths that come later
 
 
