@@ -101,7 +101,7 @@ def _verify_plain(text: str, secret: str) -> Mapping[str, Any]:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         if claims["aud"] != _AUDIENCE:
             raise InvalidTicket
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidTicket from error
     return cast("Mapping[str, Any]", claims)
 
@@ -113,7 +113,7 @@ def _from_claims(claims: Mapping[str, Any]) -> Ticket:
             topics.parse(topic)
         topics.parse(topics.user(claims["sub"]))
         return Ticket(claims["sub"], seqs, round(claims["iat"] * 1000), round(claims["exp"] * 1000))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise InvalidTicket from error
 
 

@@ -43,11 +43,14 @@ def _claims(**change: object) -> dict[str, object]:
         _claims(iat="now"),
         _claims(exp=...),
         _claims(exp=[]),
+        _claims(exp=float("inf")),
+        _claims(iat=float("nan")),
         _claims(topics=...),
         _claims(topics=[]),
         _claims(topics={"course:x": 1}),
         _claims(topics={topics.user(USER): "x"}),
         _claims(topics={topics.user(USER): None}),
+        _claims(topics={topics.user(USER): float("inf")}),
     ],
     ids=str,
 )
@@ -56,6 +59,13 @@ def test_tickets_of_another_shape_are_invalid(claims: dict[str, object]):
         text = jwt.encode(claims, SECRET, algorithm="HS256")
     except TypeError:
         pytest.fail("this cannot be a token at all")
+    with pytest.raises(InvalidTicket):
+        tickets.read(text, secret=SECRET, now_ms=NOW)
+
+
+@pytest.mark.parametrize("header", [None, {"kid": "of another service"}])
+def test_a_ticket_that_cannot_be_read_to_its_end_is_invalid(header: dict[str, str] | None):
+    text = jwt.api_jws.encode(b"[" * 100_000, SECRET, algorithm="HS256", headers=header)
     with pytest.raises(InvalidTicket):
         tickets.read(text, secret=SECRET, now_ms=NOW)
 
