@@ -117,6 +117,9 @@ def _read_event(event: dict[str, Any], encode: Encode) -> Parcel:
         body = encode(event)
     except UnicodeEncodeError:
         _fail("a string holds half a surrogate pair")
+    except RecursionError:
+        # What could just be read is not always written again.
+        _fail("an event is nested less deeply")
     if len(body) > events.MAX_BYTES:
         _fail(f"an event is at most {events.MAX_BYTES} bytes")
     return parcel.labelled(event, topic=topic, body=body)

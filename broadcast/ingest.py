@@ -149,7 +149,10 @@ class BridgeConnection(asyncio.BufferedProtocol):
             self._refuse(found)
 
     def _take(self, post: Post) -> None:
-        answer = publish.post(self._service, post.body, timestamp=post.timestamp, signature=post.signature)
+        try:
+            answer = publish.post(self._service, post.body, timestamp=post.timestamp, signature=post.signature)
+        except Exception:
+            answer = _fail()
         if isinstance(answer, Answer):
             self._answer(answer, post.keep_alive)
         else:
@@ -159,8 +162,7 @@ class BridgeConnection(asyncio.BufferedProtocol):
         try:
             answer = await pending
         except Exception:
-            log.exception("A POST to the bridge failed")
-            answer = _FAILED
+            answer = _fail()
         self._answering = None
         if not self._over:
             self._answer(answer, keep_alive and not self._ended)
@@ -202,6 +204,11 @@ class BridgeConnection(asyncio.BufferedProtocol):
         if self._answering is None and self._loop.time() - self._since >= patience:
             self._transport.abort()
         self._timer = self._loop.call_later(min(self._idle_seconds, self._busy_seconds) / 4, self._tick)
+
+
+def _fail() -> Answer:
+    log.exception("A POST to the bridge failed")
+    return _FAILED
 
 
 @lru_cache(maxsize=256)

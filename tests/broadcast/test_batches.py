@@ -89,6 +89,15 @@ def test_what_is_malformed_is_named_with_its_index(change: dict[str, Any]):
     assert str(problem.value)
 
 
+@pytest.mark.parametrize("encode", [events.encode, batches._encode])
+def test_what_is_nested_too_deeply_to_be_written_again_is_malformed(encode: batches.Encode):
+    nested: list[Any] = []
+    for _ in range(2_000):
+        nested = [nested]
+    with pytest.raises(ValueError, match="nested"):
+        batches._read_event(event(TOPIC, 1, nested=nested), encode)
+
+
 @pytest.mark.parametrize("posted", [5, None, "x", [], [[]]])
 def test_what_is_no_event_at_all_is_malformed(posted: Any):
     with pytest.raises(Malformed) as problem:
