@@ -19,6 +19,7 @@ from apps.core.api import ApiView, answer, json_body
 from apps.core.schemas import parse
 from apps.operations import submit
 from apps.operations.api import MutationView, accept, identity_of, mutation
+from apps.operations.schemas import NothingData
 from apps.uploads import direct, names, schemas, selectors, services, show, sizes
 from apps.uploads.models import Protocol, Upload
 from apps.uploads.services import Announced
@@ -92,9 +93,10 @@ class MultipartView(ApiView):
         parts = [{"PartNumber": part.number, "Size": part.size, "ETag": part.etag} for part in found]
         return JsonResponse(parts, safe=False)
 
-    @documentation.answers(schemas.UploadIdData, can_fail=(404, 409))
+    @documentation.answers(schemas.UploadIdData, body=NothingData, can_fail=(400, 404, 409, 413, 415))
     def delete(self, request: Request, upload_id: UUID) -> JsonResponse:
         """Abort the upload."""
+        parse(NothingData, json_body(request))
         upload = selectors.upload(user_of(request), upload_id)
         services.abort(upload)
         return answer({"uploadId": str(upload.pk), **upload.target})

@@ -208,6 +208,15 @@ def test_aborting_ends_it(live: ApiClient, target: Any) -> None:
     assert live.get("operations/op/").data["status"] == "failed"
 
 
+@pytest.mark.parametrize("path", ["uploads/{}/", "uploads/s3/multipart/{}"])
+@pytest.mark.parametrize("body", [b'{"x": 1}', b"{nope", b"[]", b'{"operationId": "op"}'])
+def test_aborting_takes_no_body(live: ApiClient, target: Any, path: str, body: bytes) -> None:
+    id_ = _create(live, target).body["uploadId"]
+    refused = live.delete(path.format(id_), body)
+    assert (refused.status, refused.error["code"]) == (400, "validation_error")
+    assert live.get(f"uploads/{id_}/").data["status"] == "uploading"
+
+
 def test_someone_elses_and_impossible_parts_are_refused(live: ApiClient, target: Any, stranger: User) -> None:
     id_ = _create(live, target).body["uploadId"]
     other = ApiClient(stranger)
