@@ -2,16 +2,19 @@
 
 import threading
 from collections.abc import Callable
+from functools import wraps
 
 import redis
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from apps.core import metrics
+from apps.core import errors, metrics, rendering
 from apps.core.redis import client
 
 Check = Callable[[], object]
+View = Callable[[HttpRequest], HttpResponse]
 
 _draining = threading.Event()
 _checks: dict[str, Check] = {}
@@ -27,11 +30,28 @@ def report(part: str, check: Check) -> None:
     _checks[part] = check
 
 
+def _for_asking(view: View) -> View:
+    """Have a view answer GET and HEAD, and refuse the rest, with a CSRF token or without."""
+
+    @csrf_exempt
+    @wraps(view)
+    def ask(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        refusal = rendering.answer_error(errors.MethodNotAllowed())
+        refusal["Allow"] = "GET, HEAD"
+        return refusal
+
+    return ask
+
+
+@_for_asking
 def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
     """Answer 200 as long as this process can answer at all."""
     return JsonResponse({"status": "alive"})
 
 
+@_for_asking
 def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
     """Answer 200 while requests are welcome; parts that are away but not needed are listed under ``degraded``."""
     if _draining.is_set():
@@ -43,6 +63,7 @@ def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
     return JsonResponse({"status": status, "degraded": degraded})
 
 
+@_for_asking
 def metrics_page(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Give the metrics in Prometheus' text format."""
     return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from django.conf import settings as django_settings
+from django.test import Client
 from pytest_django.fixtures import Settings
 
 from apps.core import health, logs, rendering
@@ -25,6 +26,16 @@ def test_alive_and_ready(api: ApiClient) -> None:
     answer = api.get("/readyz")
     assert answer.status == 200
     assert "redis" not in answer.body["degraded"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_operators_only_ask(path: str, method: str) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    answer = browser.generic(method, path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET, HEAD"
+    assert browser.head(path).status_code == 200
 
 
 def test_what_is_away_but_not_needed_is_reported_as_degraded(api: ApiClient, redis_away: None) -> None:
