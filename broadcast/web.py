@@ -19,6 +19,8 @@ _FULL_RETRY_AFTER_SECONDS: Final = 30
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Handler = Callable[[Scope, Receive], Awaitable[Answer | bytes]]
+"""Answers a request; bytes are plain text."""
 
 
 class WebApplication:
@@ -26,22 +28,24 @@ class WebApplication:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._routes: dict[str, dict[str, Callable[[Scope, Receive], Awaitable[Answer]]]] = {
+        self._routes: dict[str, dict[str, Handler]] = {
             bridge.PATH: {"POST": self._post},
             frames.PATH: {"GET": self._refuse_upgrade},
             streams.PATH: {"GET": self._refuse_stream, "OPTIONS": self._preflight},
             "/healthz": {"GET": self._healthz, "HEAD": self._healthz},
             "/readyz": {"GET": self._readyz, "HEAD": self._readyz},
+            "/metrics": {"GET": self._metrics, "HEAD": self._metrics},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        if scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD"):
-            await _send(send, 200, CONTENT_TYPE_PLAIN_0_0_4, self._service.metrics.render())
-            return
-        await respond(send, await self._answer(scope, receive))
+        answer = await self._answer(scope, receive)
+        if isinstance(answer, bytes):
+            await _send(send, 200, CONTENT_TYPE_PLAIN_0_0_4, answer)
+        else:
+            await respond(send, answer)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer | bytes:
         methods = self._routes.get(scope["path"])
         if methods is None:
             return refuse(404, "not_found", "There is nothing here.")
@@ -85,6 +89,9 @@ class WebApplication:
         if not await self._service.check_ready():
             return unavailable("Redis does not answer, or has only just come back.")
         return Answer(200, {"success": True, "data": {"status": "ready"}})
+
+    async def _metrics(self, _scope: Scope, _receive: Receive) -> bytes:
+        return self._service.metrics.render()
 
 
 def too_many(refused: Refused) -> Answer:

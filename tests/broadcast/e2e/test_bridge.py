@@ -156,6 +156,7 @@ def test_a_connection_is_kept_alive(broadcast: Broadcast, course: str):
     [
         ("GET", "/nowhere", 404, "not_found"),
         ("POST", "/healthz", 405, "method_not_allowed"),
+        ("POST", "/metrics", 405, "method_not_allowed"),
         ("GET", "/broadcast", 405, "method_not_allowed"),
         ("GET", "/ws/", 426, "upgrade_required"),
         ("GET", "/%00", 404, "not_found"),
