@@ -16,7 +16,7 @@ from pydantic import (
     ValidationError,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from apps.core import errors
 
@@ -101,7 +101,13 @@ def parse(model: type[Model], raw: Any) -> Model:
 def _fields(error: ValidationError, most: int = 50) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for detail in error.errors(include_url=False, include_context=False, include_input=False)[:most]:
-        # A part with a dot or a bracket is not a field: it says what the validator took the value for.
-        path = ".".join(str(part) for part in detail["loc"] if not {".", "["} & {*str(part)}) or "body"
-        fields.setdefault(path, []).append(detail["msg"])
+        fields.setdefault(_path(detail), []).append(detail["msg"])
     return fields
+
+
+def _path(detail: ErrorDetails) -> str:
+    parts = [str(part) for part in detail["loc"]]
+    # A part with a dot or a bracket is not a field: it says what the validator took the value for. But a field that
+    # nobody knows, always the last part, may be called anything.
+    unknown = len(parts) - 1 if detail["type"] == "extra_forbidden" else None
+    return ".".join(part for at, part in enumerate(parts) if at == unknown or not {".", "["} & {*part}) or "body"

@@ -129,6 +129,14 @@ def test_the_openapi_document_says_how_long_a_title_may_be(api: ApiClient, reque
     assert (said["minLength"], said["maxLength"]) == (1, 255)
 
 
+def test_unknown_fields_are_named_whatever_they_are_called(api: ApiClient) -> None:
+    answer = api.post("courses/", {"title": "x", "a.b": 1, "c[0]": 2})
+    assert list(answer.error["fields"]) == ["a.b", "c[0]"]
+    changes = [{"action": "course.update", "a.b": 1}]
+    answer = api.post(f"courses/{api.course()}/save/", {"changes": changes})
+    assert list(answer.error["fields"]) == ["changes.0.a.b"]
+
+
 def test_a_lone_surrogate_is_not_text(api: ApiClient) -> None:
     assert refusal(api.post("courses/", b'{"title": "\\ud800"}')) == (400, "validation_error")
 
