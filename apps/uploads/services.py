@@ -71,9 +71,9 @@ def _create(
     target: Mapping[str, Any],
     parts_of: Sequence[Upload],
 ) -> submit.Accepted:
-    sizes.check(file.size)
     if not all(part.has_all_bytes and part.status == UploadStatus.UPLOADING for part in parts_of):
         raise errors.Conflict("The partial uploads are not complete.")
+    sizes.check(file.size)
     adapter = targets.of_kind(target.get("kind"))
     upload_id = ids.new_id()
     planned = adapter.plan(user, identity, Wanted(target, file.filename))

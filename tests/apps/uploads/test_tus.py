@@ -273,6 +273,7 @@ def test_partial_uploads_that_are_not_whole_or_not_ones_own_are_refused(tus: Tus
     whole = _partial(tus, b"film")
     begun = tus.request("POST", TUS, upload_length="9", upload_concat="partial").url
     assert _final(tus, [whole, begun], target).status == 409
+    assert _final(tus, [begun], target).status == 409
     assert _final(tus, [whole, whole], target).status == 404
     assert _final(tus, [whole, _partial(Tus(stranger), b"film")], target).status == 404
 
