@@ -134,6 +134,7 @@ def submit(user: User, identity: Identity, digest: str, plan: Plan) -> Accepted:
     Raises:
         errors.IdempotencyMismatch: the request's or a step's key was used with another body, or ``expect`` differs.
         errors.Conflict: the operation ended, or it expects fewer steps.
+        errors.Invalid: one of its tempIds was given by another request of the operation.
     """
     key = identity.key_for(user)
     logs.add(operationId=key)
@@ -188,11 +189,19 @@ def _join(user: User, key: str, request: _Request) -> Accepted | None:
     if known:
         return _first_answer(known, key, request.digest)
     _expect_more(operation, request)
+    _check_temp_ids(user, key, request.plan.steps)
     try:
         sql.execute(_ADD, [operation.id, *_contents(request)])
     except IntegrityError:
         raise errors.IdempotencyMismatch("One of these stepIds was used before in this operation.") from None
     return None
+
+
+def _check_temp_ids(user: User, key: str, steps: Sequence[NewStep]) -> None:
+    """Refuse a tempId that stands for something else in the operation already; a step tried again keeps its own."""
+    known = temp_ids(user, key, {step.temp_id for step in steps if step.temp_id})
+    if any(known.get(step.temp_id, step.creates) != step.creates for step in steps):
+        raise errors.Invalid("A tempId is given twice.", fields={"tempId": ["This tempId is taken."]})
 
 
 def _expect_more(operation: Operation, request: _Request) -> None:

@@ -249,6 +249,19 @@ def test_a_tempid_stands_for_its_id_in_later_requests_of_the_operation(api: ApiC
     assert by_save.data["steps"][0]["chapterId"] == chapter
 
 
+def test_a_tempid_that_was_given_before_in_the_operation_is_refused(api: ApiClient, course: str) -> None:
+    named = {"title": "C", "tempId": "c", "operationId": "op", "expect": 3}
+    first = api.post(f"courses/{course}/chapters/", {**named, "stepId": "1"})
+    again = api.post(f"courses/{course}/chapters/", {**named, "stepId": "1"})
+    other = api.post(f"courses/{course}/chapters/", {**named, "stepId": "2"})
+
+    assert (first.status, again.body) == (202, first.body)
+    assert (other.status, other.error["fields"]) == (400, {"tempId": ["This tempId is taken."]})
+    assert api.get("operations/op/").data["expected"] == 3
+    assert Step.objects.get(temp_id="c").creates == UUID(first.data["chapterId"])
+    assert api.post(f"courses/{course}/chapters/", {**named, "operationId": "another"}).status == 202
+
+
 def test_a_tempid_means_nothing_to_another_operation_or_user(api: ApiClient, course: str, stranger: User) -> None:
     changes = [{"action": "chapter.create", "title": "C", "tempId": "c"}]
     api.post(f"courses/{course}/save/", {"operationId": "op", "expect": 9, "changes": changes})
