@@ -12,7 +12,7 @@ from apps.core.pagination import paginate
 from apps.core.schemas import parse
 from apps.operations import submit
 from apps.operations.api import MutationView, accept, identity_of, mutation
-from apps.operations.schemas import Mutation, NothingData
+from apps.operations.schemas import Mutation
 from apps.uploads import schemas, selectors, services, show
 
 
@@ -39,13 +39,13 @@ class UploadView(ApiView):
     @documentation.answers(
         schemas.UploadIdData,
         answer=documentation.accepted(schemas.UploadIdData),
-        body=NothingData,
+        body=Mutation,
         status=202,
         can_fail=(400, 404, 409, 413, 415),
     )
     def delete(self, request: Request, upload_id: UUID) -> JsonResponse:
         """Abort an upload; its step fails."""
-        parse(NothingData, json_body(request))
+        parse(Mutation, json_body(request))
         upload = selectors.upload(user_of(request), upload_id)
         services.abort(upload)
         return accept(submit.Accepted(upload.operation_key, {"uploadId": str(upload.pk), **upload.target}))

@@ -28,8 +28,16 @@ _SILENT_SECONDS = 30
 _OVERRIDDEN = frozenset({"PATCH", "DELETE", "HEAD"})
 
 
+class FileLeftToView(bodies.LeftToView):
+    """The same for bytes of a file."""
+
+    media_type = "application/offset+octet-stream"
+
+
 class TusView(ApiView):
     """What all requests of tus share: its version, and methods that may hide behind POST."""
+
+    parser_classes = [FileLeftToView]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         method = request.headers.get("X-HTTP-Method-Override", "").upper()

@@ -209,8 +209,8 @@ def test_aborting_ends_it(live: ApiClient, target: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["uploads/{}/", "uploads/s3/multipart/{}"])
-@pytest.mark.parametrize("body", [b'{"x": 1}', b"{nope", b"[]", b'{"operationId": "op"}'])
-def test_aborting_takes_no_body(live: ApiClient, target: Any, path: str, body: bytes) -> None:
+@pytest.mark.parametrize("body", [b'{"x": 1}', b"{nope", b"[]"])
+def test_aborting_takes_nothing_that_it_does_not_know(live: ApiClient, target: Any, path: str, body: bytes) -> None:
     id_ = _create(live, target).body["uploadId"]
     refused = live.delete(path.format(id_), body)
     assert (refused.status, refused.error["code"]) == (400, "validation_error")

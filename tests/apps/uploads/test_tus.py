@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import json
 import random
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from apps.accounts.models import User
 from apps.uploads import leases, storage
@@ -378,3 +380,13 @@ def test_quotas_count_what_is_open_and_what_is_there(tus: Tus, target: Any, sett
     settings.UPLOAD_QUOTA_BYTES, settings.UPLOADS_OPEN_MAX = 0, 1
     tus.create(5, target)
     assert tus.create(5, target).error["code"] == "quota_exceeded"
+
+
+def test_a_session_with_its_csrf_token_uploads_like_a_bearer(owner: User, target: dict[str, str]) -> None:
+    browser = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    browser.force_login(owner)
+    browser.cookies["csrftoken"] = token = "a" * 32
+    named = metadata({"filename": "film.mp4", "target": json.dumps(target)})
+    sent = {"X-CSRFToken": token, "Tus-Resumable": "1.0.0", "Upload-Length": "4", "Upload-Metadata": named}
+    answer = browser.generic("POST", TUS, b"film", "application/offset+octet-stream", headers=sent)
+    assert (answer.status_code, answer.headers.get("Upload-Offset")) == (201, "4")
