@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 
 from apps.core import clock
 from apps.outbox import relay
@@ -48,5 +49,10 @@ def expire() -> None:
 def forget_old() -> None:
     """Delete uploads that ended over `OPERATION_KEPT_DAYS` ago, but for those whose file is there: they count."""
     limit = clock.now() - timedelta(days=settings.OPERATION_KEPT_DAYS)
-    ended = Upload.objects.filter(finished_at__lt=limit, file=None).exclude(status__in=OPEN)
-    ended.filter(storage_upload_id="").delete()
+    # When a partial upload ended is not written down.
+    old = Q(finished_at__lt=limit) | Q(finished_at=None, expires_at__lt=limit)
+    # What failed may have bytes in storage, for another try: `expire` throws them away first.
+    has_bytes = Q(status=UploadStatus.ERROR, storage_upload_id__gt="")
+    ended = Upload.objects.filter(old, file=None).exclude(status__in=OPEN).exclude(has_bytes)
+    while ids := list(ended.values_list("pk", flat=True)[:_AT_ONCE]):
+        Upload.objects.filter(pk__in=ids).delete()

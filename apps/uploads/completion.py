@@ -157,6 +157,8 @@ def _record(upload: Upload, lease: Lease, facts: Facts, size: int, checksum: str
         services.throw_away(found, "target gone")
     else:
         found.status, found.file = UploadStatus.COMPLETE, file
+        # The multipart upload's id stays: some stores list one for a while after it has become an object.
+        found.parts.all().delete()
     found.declared_size, found.finished_at = size, now
     found.save()
     lifecycle.conclude([outcome], now=now)
