@@ -1,14 +1,19 @@
 """
-Metrics for operators. What happens in this process is counted here; what the database knows is asked for on scraping.
+Metrics for operators. What happens in this process is counted here; what the database knows is asked for on scraping,
+and left out while it is away.
 
 An app adds its own questions with `on_scrape`, from its ``AppConfig.ready``.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 
+from django.db import Error
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
-from prometheus_client.core import REGISTRY, Metric
+from prometheus_client.core import REGISTRY, GaugeMetricFamily, Metric
+
+log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = Histogram(
     "coursehub_request_seconds",
@@ -30,8 +35,21 @@ def on_scrape(collect: Collect) -> Collect:
 
 class _Questions:
     def collect(self) -> Iterable[Metric]:
-        for ask in _questions:
-            yield from ask()
+        """Yield all answers of the database, and whether there were some that it did not give."""
+        answers = [_ask(question) for question in _questions]
+        for answer in answers:
+            yield from answer or ()
+        is_up = all(answer is not None for answer in answers)
+        yield GaugeMetricFamily("coursehub_database_up", "Whether the database answers; 0 or 1.", value=float(is_up))
+
+
+def _ask(question: Collect) -> list[Metric] | None:
+    """Give a whole answer, or None."""
+    try:
+        return list(question())
+    except Error:
+        log.warning("The database did not say what was asked of it for /metrics.", exc_info=True)
+        return None
 
 
 def exposition() -> bytes:

@@ -27,7 +27,7 @@ EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for target in T
 
 _MATCHERS = re.compile(r"(coursehub_\w+)\{([^}]*)\}")
 _GROUPED = re.compile(r"\bby \(([^)]*)\)")
-_FUNCTIONS = {"max", "sum", "rate", "increase", "delta", "histogram_quantile", "by"}
+_FUNCTIONS = {"max", "min", "sum", "absent", "rate", "increase", "delta", "histogram_quantile", "by"}
 _OF_PROMETHEUS = {"le", "instance", "job"}
 
 
@@ -121,6 +121,13 @@ def test_rules_say_what_to_do() -> None:
         assert set(rule["annotations"]) == {"summary", "description"}
         assert re.fullmatch(r"\d+m", rule["for"])
     assert any("oldest_undelivered_seconds" in rule["expr"] for rule in RULES)
+
+
+def test_it_is_told_when_the_database_or_whoever_would_tell_is_away() -> None:
+    asked = {rule["expr"] for rule in RULES}
+    assert "min(coursehub_database_up) < 1" in asked
+    assert {"absent(coursehub_database_up)", "absent(coursehub_listeners)"} <= asked
+    assert 'up{job=~"coursehub.*"} == 0' in asked
 
 
 def test_panels_do_not_overlap() -> None:

@@ -1,15 +1,29 @@
 """What operators see: health, metrics, throttling, logs, and what happens while parts are away."""
 
 import logging
+from collections.abc import Iterator
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connection
 from django.test import Client
 from pytest_django.fixtures import Settings
 
 from apps.core import health, logs, rendering
 from apps.core import redis as redis_module
+from coursehub.stack.ports import free_port
 from tests.support.api import ApiClient
+
+
+@pytest.fixture
+def database_away() -> Iterator[None]:
+    """Point the API at a PostgreSQL that is not there."""
+    there = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": str(free_port())}
+    yield
+    connection.settings_dict |= there
+    connection.close()
 
 
 @pytest.fixture
@@ -70,6 +84,19 @@ def test_metrics_count_requests_and_tell_what_waits(live: ApiClient) -> None:
         "coursehub_outbox_withheld 0.0",
     ):
         assert name in text
+
+
+def test_metrics_say_that_the_database_is_there(api: ApiClient) -> None:
+    assert "coursehub_database_up 1.0" in api.get("/metrics").body.decode()
+
+
+def test_metrics_are_told_while_the_database_is_away(api: ApiClient, database_away: None) -> None:
+    answer = api.get("/metrics")
+    text = answer.body.decode()
+
+    assert answer.status == 200
+    assert "coursehub_database_up 0.0" in text and "coursehub_request_seconds_count" in text
+    assert "coursehub_steps_pending" not in text
 
 
 def test_a_user_who_asks_too_often_waits(api: ApiClient, settings: Settings) -> None:
