@@ -32,7 +32,7 @@ _instead: Callable[[str], None] | None = None
 
 @cache
 def _connection(url: str) -> Connection:
-    """Say how hints travel: workers may wait for the broker at length, whoever sends a hint may not."""
+    """Say how hints travel: workers may wait for the broker at length, whoever sends a hint or asks for it may not."""
     return celery.current_app.connection_for_write(url, transport_options=settings.HINT_TRANSPORT_OPTIONS)
 
 
@@ -83,5 +83,5 @@ def _publish(task: str, values: Collection[str], queue: str) -> None:
 
 def broker_answers() -> None:
     """Check the broker; raises when it is away."""
-    with celery.current_app.connection_for_write() as connection:
+    with _connection(celery.current_app.conf.broker_write_url).clone() as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=1)

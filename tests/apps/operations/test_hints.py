@@ -144,6 +144,18 @@ def test_readiness_says_that_the_broker_is_away(nobody_there: None) -> None:
     assert "broker" in answer.json()["degraded"]
 
 
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_readiness_does_not_wait_for_a_broker_that_hangs(broker: Broker, scheme: str) -> None:
+    with _deaf() as url:
+        broker(url.replace("redis", scheme))
+        began = time.monotonic()
+        answer = Client().get("/readyz")
+        took = time.monotonic() - began
+
+    assert "broker" in answer.json()["degraded"]
+    assert took < 1
+
+
 def test_readiness_says_nothing_of_a_broker_that_answers() -> None:
     assert "broker" not in Client().get("/readyz").json()["degraded"]
 
