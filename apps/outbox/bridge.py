@@ -6,13 +6,15 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
 from broadcast.contracts import bridge as contract
 
 TIMEOUT_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.5
+"""How long the service may take to say that it is ready."""
 
 
 class BridgeError(Exception):
@@ -73,15 +75,22 @@ class _InOnePacket(http.client.HTTPConnection):
         self._body = b""
 
 
+def _connection(url: SplitResult, timeout_seconds: float) -> http.client.HTTPConnection:
+    """Make a connection to the service at a URL, by TLS or not."""
+    kind = http.client.HTTPSConnection if url.scheme == "https" else _InOnePacket
+    return kind(str(url.hostname), url.port, timeout=timeout_seconds)
+
+
+def _path(url: SplitResult, path: str) -> str:
+    """Name a path of the service, which may live below one of its own."""
+    return url.path.rstrip("/") + path
+
+
 class HttpBridge:
     """The real bridge. Not for use by two threads at once."""
 
     def __init__(self, url: str, secret: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port
-        self._connection_class = http.client.HTTPSConnection if parts.scheme == "https" else _InOnePacket
-        self._path = parts.path.rstrip("/") + contract.PATH
-        self._secret = secret
+        self._url, self._secret = urlsplit(url), secret
         self._connection: http.client.HTTPConnection | None = None
 
     def post(self, events: Sequence[Outgoing]) -> None:
@@ -107,9 +116,9 @@ class HttpBridge:
 
     def _send(self, body: bytes) -> tuple[int, dict[str, Any]]:
         if self._connection is None:
-            self._connection = self._connection_class(self._host, self._port, timeout=TIMEOUT_SECONDS)
+            self._connection = _connection(self._url, TIMEOUT_SECONDS)
         headers = {"Content-Type": "application/json", **contract.signed_headers(body, secret=self._secret)}
-        self._connection.request("POST", self._path, body, headers)
+        self._connection.request("POST", _path(self._url, contract.PATH), body, headers)
         response = self._connection.getresponse()
         raw = response.read()
         answer = json.loads(raw) if raw and response.status in (202, 400, 409, 413) else {}
@@ -162,10 +171,10 @@ def of_this_thread() -> Bridge:
 
 def answers() -> None:
     """Check that the broadcast service is ready; raises when it is not."""
-    parts = urlsplit(settings.BROADCAST_URL)
-    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=0.5)
+    url = urlsplit(settings.BROADCAST_URL)
+    connection = _connection(url, _PATIENCE_SECONDS)
     try:
-        connection.request("GET", parts.path.rstrip("/") + "/readyz")
+        connection.request("GET", _path(url, "/readyz"))
         if connection.getresponse().status != 200:
             raise BridgeAway
     finally:

@@ -177,7 +177,7 @@ CELERY_WORKER_DISABLE_RATE_LIMITS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1_000_000  # otherwise Celery closes the connection after every task
 
-BROADCAST_URL = env.text("BROADCAST_URL", f"http://127.0.0.1:{env.number('WEBSOCKET_PORT', 8080)}")
+BROADCAST_URL = env.url("BROADCAST_URL", f"http://127.0.0.1:{env.number('WEBSOCKET_PORT', 8080)}", "http", "https")
 WEBSOCKET_PUBLIC_URL = env.text("WEBSOCKET_PUBLIC_URL", f"ws://{HOST}:{env.number('WEBSOCKET_PORT', 8080)}/ws/")
 
 # No endpoint: Amazon's own. Clients may know storage by another name than we do.

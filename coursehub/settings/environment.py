@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +28,26 @@ def required(*names: str) -> list[str]:
 def text(name: str, default: str) -> str:
     """Read a variable; an empty one counts as absent."""
     return os.environ.get(name) or default
+
+
+def url(name: str, default: str, *schemes: str) -> str:
+    """Read a URL of one of these schemes, which names a host; an empty default may stay."""
+    value = text(name, default)
+    if value and not _leads_somewhere(value, schemes):
+        # Without the value: there may be a password in it.
+        named = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ImproperlyConfigured(
+            f"{name} must be a URL that begins with {named} and names a host; a port is a number."
+        )
+    return value
+
+
+def _leads_somewhere(value: str, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        return False
 
 
 def items(name: str, default: str = "") -> list[str]:

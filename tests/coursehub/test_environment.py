@@ -42,3 +42,19 @@ def test_a_database_is_named_by_url_with_a_host_or_a_socket() -> None:
     assert env.database("postgres://u@/n?host=/run/pg&port=5432")["HOST"] == "/run/pg"
     with pytest.raises(ImproperlyConfigured, match="only database"):
         env.database("sqlite:///x")
+
+
+@pytest.mark.parametrize("value", ["https://bridge.internal/realtime", "http://127.0.0.1:8080", "http://[::1]:1"])
+def test_a_url_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WHERE", value)
+    assert env.url("WHERE", "", "http", "https") == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["bridge.internal:8080", "//bridge.internal", "http://", "http://:8080", "http://a:b", "http://[", "ftp://a"],
+)
+def test_a_url_that_leads_nowhere_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WHERE", value)
+    with pytest.raises(ImproperlyConfigured, match="WHERE must be a URL that begins with http:// or https://"):
+        env.url("WHERE", "", "http", "https")

@@ -17,6 +17,8 @@ from tests.apps.outbox.bridge_server import Answer, BridgeServer
 from tests.apps.outbox.writing import COURSE, OTHER
 
 SECRET = "what both sides know"
+TLS_HANDSHAKE = b"\x16"
+"""How whoever speaks TLS begins."""
 EVENT = Outgoing(COURSE, '{"type":"chapter-update-complete","seq":1,"data":{"newTitle":"Über"}}')
 
 
@@ -303,3 +305,14 @@ def test_readiness_asks_whether_the_service_is_ready(server: BridgeServer, setti
         adapter.answers()
     with pytest.raises(OSError):
         adapter.answers()
+
+
+def test_readiness_is_asked_for_by_tls_where_events_are(settings: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        settings.BROADCAST_URL = f"https://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(OSError):
+            adapter.answers()  # it waits for an answer in vain
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1) == TLS_HANDSHAKE
