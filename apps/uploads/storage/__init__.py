@@ -13,6 +13,7 @@ both with `use`.
 
 from apps.uploads.storage.contract import ObjectInfo, OpenMultipart, PartInfo, Store
 from apps.uploads.storage.errors import (
+    NoCredentials,
     ObjectMissing,
     StorageAway,
     StorageMisconfigured,
@@ -23,6 +24,7 @@ from apps.uploads.storage.objects import ObjectStore
 from apps.uploads.storage.process import brief, store, use
 
 __all__ = [
+    "NoCredentials",
     "ObjectInfo",
     "ObjectMissing",
     "ObjectStore",

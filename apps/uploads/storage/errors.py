@@ -3,6 +3,7 @@ What object storage can answer instead of doing what it was asked.
 
     StorageAway                 try again later: nothing is wrong with what was asked
     └── StorageMisconfigured    the same, but somebody has to mend credentials or the bucket's name first
+        └── NoCredentials       there are none
     StorageRefused              asking again gives the same answer
     ├── ObjectMissing           there is no object under this key
     ├── UploadMissing           there is no such open multipart upload: it was completed, aborted, or never was
@@ -42,6 +43,10 @@ class StorageMisconfigured(StorageAway):
     """File storage is not available right now; its operator has been told."""
 
 
+class NoCredentials(StorageMisconfigured):
+    """File storage is not set up yet; its operator has been told."""
+
+
 class StorageRefused(CourseHubError):
     """File storage refused this."""
 
@@ -74,7 +79,9 @@ def translated() -> Iterator[None]:
         yield
     except ClientError as error:
         raise of_answer(error) from error
-    except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
+    except boto.NoCredentialsError as error:
+        raise _misconfigured(str(error), NoCredentials) from error
+    except boto.PartialCredentialsError as error:
         raise _misconfigured(str(error)) from error
     except boto.ParamValidationError:
         raise
@@ -99,6 +106,6 @@ def of_answer(error: ClientError) -> CourseHubError:
     return StorageAway() if code in _PASSING or status in (200, 408, 429) or status >= 500 else StorageRefused(reason)
 
 
-def _misconfigured(reason: str) -> StorageMisconfigured:
+def _misconfigured(reason: str, kind: type[StorageMisconfigured] = StorageMisconfigured) -> StorageMisconfigured:
     log.error("Object storage does not let us in: look at S3_* and AWS_*.", extra={"reason": reason})
-    return StorageMisconfigured()
+    return kind()

@@ -17,9 +17,6 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=options["verbosity"], stdout=self.stdout)
         if settings.EMBEDDED:
             return  # the embedded store has made its own
-        if not (settings.S3_ENDPOINT_URL or settings.AWS_ACCESS_KEY_ID):
-            self.stderr.write("There is no object store: set S3_ENDPOINT_URL, and uploads work.")
-            return
         try:
             call_command("ensure_bucket", stdout=self.stdout)
         except CommandError as error:
