@@ -1,5 +1,6 @@
 """The one place where the broadcast service reads its environment."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -109,10 +110,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         ConfigurationError: something is missing, is no number, or is out of range.
     """
     redis_url = _url("REDIS_URL", _required(environ, "REDIS_URL"))
-    urls = environ.get("CHANNEL_LAYER_URLS") or redis_url
     return Settings(
         redis_url=redis_url,
-        channel_layer_urls=tuple(_url("CHANNEL_LAYER_URLS", url.strip()) for url in urls.split(",") if url.strip()),
+        channel_layer_urls=_nodes(environ.get("CHANNEL_LAYER_URLS") or redis_url),
         broadcast_secret=_required(environ, "BROADCAST_SECRET"),
         ticket_secret=_required(environ, "TICKET_SECRET"),
         host=environ.get("HOST") or "127.0.0.1",
@@ -136,7 +136,18 @@ def _required(environ: Mapping[str, str], name: str) -> str:
 def _url(name: str, value: str) -> str:
     if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
         raise ConfigurationError(f"{name} must begin with redis://, rediss:// or unix://")
+    try:
+        urlsplit(value).port  # noqa: B018
+    except ValueError:
+        raise ConfigurationError(f"{name} has a port that is no number") from None
     return value
+
+
+def _nodes(text: str) -> tuple[str, ...]:
+    nodes = tuple(_url("CHANNEL_LAYER_URLS", url.strip()) for url in text.split(",") if url.strip())
+    if not nodes:
+        raise ConfigurationError("CHANNEL_LAYER_URLS names no Redis")
+    return nodes
 
 
 def _log_level(value: str) -> str:
@@ -175,7 +186,7 @@ def _limits(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _number(
-    name: str, text: str, kind: Callable[[str], int] | Callable[[str], float], *, highest: float = float("inf")
+    name: str, text: str, kind: Callable[[str], int] | Callable[[str], float], *, highest: float = sys.float_info.max
 ) -> Any:
     try:
         value = kind(text)

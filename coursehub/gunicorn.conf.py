@@ -8,12 +8,21 @@ import tempfile
 import threading
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from gunicorn.http.unreader import SocketUnreader
 
-bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or 8000}"
+try:
+    # All settings are read by that: what is wrong with them is said here once, and not by each worker with a traceback.
+    from coursehub.settings import environment as env
+
+    bind = f"{env.text('HOST', '127.0.0.1')}:{env.port('PORT', 8000)}"
+    workers = env.number("WEB_CONCURRENCY", 1, least=1)
+    threads = env.number("WEB_THREADS", 24, least=1)
+    _DRAIN_SECONDS = env.seconds("API_DRAIN_SECONDS", 0.5)
+except ImproperlyConfigured as problem:
+    raise SystemExit(str(problem)) from None
+
 worker_class = "gthread"
-workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
-threads = int(os.environ.get("WEB_THREADS") or 24)
 keepalive = 75
 graceful_timeout = 30
 timeout = 60
@@ -26,8 +35,6 @@ limit_request_line = 8190
 # for each piece: eight times the CPU.
 SocketUnreader.max_body_chunk = 64 * 1024
 limit_request_field_size = 17 * 1024  # Upload-Metadata, with a name of whatever length
-
-_DRAIN_SECONDS = float(os.environ.get("API_DRAIN_SECONDS") or 0.5)
 
 
 def on_starting(server: Any) -> None:

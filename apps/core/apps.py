@@ -5,6 +5,7 @@ class CoreConfig(AppConfig):
     name = "apps.core"
 
     def ready(self) -> None:
-        from apps.core import health
+        from apps.core import checks, health
 
+        checks.register()
         health.report("redis", health.redis_answers)

@@ -7,9 +7,10 @@ from coursehub.settings import environment as env
 EMBEDDED = env.flag("COURSEHUB_EMBEDDED", False)
 """Whether ``make run`` started this on one machine; it brings secrets of its own and lets people register."""
 
-SECRET_KEY, BROADCAST_SECRET, TICKET_SECRET, _DATABASE_URL, REDIS_URL = env.required(
+SECRET_KEY, BROADCAST_SECRET, TICKET_SECRET, _DATABASE_URL, _ = env.required(
     "SECRET_KEY", "BROADCAST_SECRET", "TICKET_SECRET", "DATABASE_URL", "REDIS_URL"
 )
+REDIS_URL = env.url("REDIS_URL", "", "redis", "rediss", "unix", host=False)
 DEBUG = False
 HOST = env.text("HOST", "127.0.0.1")
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
@@ -151,7 +152,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Celery carries hints. A lost one is found by the relay, so nothing is gained by waiting for the broker.
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", REDIS_URL)
+CELERY_BROKER_URL = env.url(
+    "CELERY_BROKER_URL", REDIS_URL, "redis", "rediss", "redis+socket", "amqp", "amqps", host=False
+)
 CELERY_BROKER_CONNECTION_TIMEOUT = 0.2
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Without these a client that finds the broker away sleeps two seconds and tries again, in the middle of a request.
@@ -177,29 +180,31 @@ CELERY_WORKER_DISABLE_RATE_LIMITS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1_000_000  # otherwise Celery closes the connection after every task
 
-BROADCAST_URL = env.url("BROADCAST_URL", f"http://127.0.0.1:{env.number('WEBSOCKET_PORT', 8080)}", "http", "https")
-WEBSOCKET_PUBLIC_URL = env.text("WEBSOCKET_PUBLIC_URL", f"ws://{HOST}:{env.number('WEBSOCKET_PORT', 8080)}/ws/")
+_WEBSOCKET_PORT = env.port("WEBSOCKET_PORT", 8080)
+BROADCAST_URL = env.url("BROADCAST_URL", f"http://127.0.0.1:{_WEBSOCKET_PORT}", "http", "https")
+WEBSOCKET_PUBLIC_URL = env.url("WEBSOCKET_PUBLIC_URL", f"ws://{HOST}:{_WEBSOCKET_PORT}/ws/", "ws", "wss")
 
 # No endpoint: Amazon's own. Clients may know storage by another name than we do.
-S3_ENDPOINT_URL = env.text("S3_ENDPOINT_URL", "")
-S3_PUBLIC_ENDPOINT_URL = env.text("S3_PUBLIC_ENDPOINT_URL", S3_ENDPOINT_URL)
+S3_ENDPOINT_URL = env.url("S3_ENDPOINT_URL", "", "http", "https")
+S3_PUBLIC_ENDPOINT_URL = env.url("S3_PUBLIC_ENDPOINT_URL", S3_ENDPOINT_URL, "http", "https")
 S3_BUCKET = env.text("S3_BUCKET", "coursehub")
 S3_REGION = env.text("S3_REGION", "us-east-1")
 AWS_ACCESS_KEY_ID = env.text("AWS_ACCESS_KEY_ID", "")
 AWS_SECRET_ACCESS_KEY = env.text("AWS_SECRET_ACCESS_KEY", "")
 
-OPERATION_IDLE_SECONDS = env.number("OPERATION_IDLE_SECONDS", 600)
+OPERATION_IDLE_SECONDS = env.number("OPERATION_IDLE_SECONDS", 600, least=1)
 OPERATION_KEPT_DAYS = env.number("OPERATION_KEPT_DAYS", 30)
 EVENT_KEPT_DAYS = env.number("EVENT_KEPT_DAYS", 30)
 WAITERS_MAX = env.number("WAITERS_MAX", 8)
 MEDIA_TRASH_DAYS = env.number("MEDIA_TRASH_DAYS", 30)
 
-VIDEO_CATEGORIES = env.items("VIDEO_CATEGORIES", "video")
-MEDIA_CATEGORIES = env.items("MEDIA_CATEGORIES", "video,image,document,other")
-UPLOAD_TYPES = env.items(
-    "UPLOAD_TYPES",
-    "video/mp4,video/quicktime,video/webm,video/x-matroska,image/jpeg,image/png,image/gif,image/webp,application/pdf",
-)
+_CATEGORIES = ("video", "image", "document", "other")
+VIDEO_CATEGORIES = env.items("VIDEO_CATEGORIES", "video", among=_CATEGORIES)
+MEDIA_CATEGORIES = env.items("MEDIA_CATEGORIES", ",".join(_CATEGORIES), among=_CATEGORIES)
+_FILMS = ("video/mp4", "video/quicktime", "video/webm", "video/x-matroska")
+_SOUNDS = ("audio/mp4", "audio/quicktime", "audio/webm", "audio/x-matroska")
+_USUAL = (*_FILMS, "image/jpeg", "image/png", "image/gif", "image/webp", "application/pdf")
+UPLOAD_TYPES = env.items("UPLOAD_TYPES", ",".join(_USUAL), among=(*_USUAL, *_SOUNDS))
 IMAGE_MAX_BYTES = env.number("IMAGE_MAX_MIB", 64) * 1024**2
 IMAGE_MAX_PIXELS = env.number("IMAGE_MAX_MEGAPIXELS", 100) * 1_000_000
 DOCUMENT_MAX_BYTES = env.number("DOCUMENT_MAX_MIB", 256) * 1024**2
@@ -208,11 +213,12 @@ UPLOAD_QUOTA_BYTES = env.number("UPLOAD_QUOTA_BYTES", 0)
 UPLOADS_OPEN_MAX = env.number("UPLOADS_OPEN_MAX", 100)
 UPLOADS_AT_ONCE = max(1, env.number("UPLOADS_AT_ONCE", 8))
 UPLOAD_PART_BYTES = env.number("UPLOAD_PART_MIB", 8) * 1024**2
-UPLOAD_IDLE_SECONDS = env.number("UPLOAD_IDLE_SECONDS", 24 * 3600)
-UPLOAD_SPOOL_DIR = env.text("UPLOAD_SPOOL_DIR", "")
+UPLOAD_IDLE_SECONDS = env.number("UPLOAD_IDLE_SECONDS", 24 * 3600, least=1)
+UPLOAD_SPOOL_DIR = env.directory("UPLOAD_SPOOL_DIR")
 UPLOAD_HASHED_MAX_BYTES = env.number("UPLOAD_HASHED_MAX_MIB", 64) * 1024**2
-RELAY_INTERVAL_MS = env.number("RELAY_INTERVAL_MS", 500)
+RELAY_INTERVAL_MS = env.number("RELAY_INTERVAL_MS", 500, least=1)
 
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -225,7 +231,7 @@ LOGGING = {
         }
     },
     "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["context"]}},
-    "root": {"handlers": ["stdout"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stdout"], "level": env.one_of("LOG_LEVEL", "INFO", _LOG_LEVELS)},
     "loggers": {
         "django.request": {"level": "CRITICAL"},  # the access log says it, once and with its ids
         "django.security.DisallowedHost": {"level": "ERROR"},

@@ -30,29 +30,47 @@ def text(name: str, default: str) -> str:
     return os.environ.get(name) or default
 
 
-def url(name: str, default: str, *schemes: str) -> str:
-    """Read a URL of one of these schemes, which names a host; an empty default may stay."""
-    value = text(name, default)
-    if value and not _leads_somewhere(value, schemes):
+def url(name: str, default: str, *schemes: str, host: bool = True) -> str:
+    """Read a URL of one of these schemes, which names a ``host``, unless it need not; the default may be anything."""
+    value = os.environ.get(name)
+    if value and not _leads_somewhere(value, schemes, host):
         # Without the value: there may be a password in it.
         named = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise ImproperlyConfigured(
-            f"{name} must be a URL that begins with {named} and names a host; a port is a number."
-        )
-    return value
+        whither = " and names a host" if host else ""
+        raise ImproperlyConfigured(f"{name} must be a URL that begins with {named}{whither}; a port is a number.")
+    return value or default
 
 
-def _leads_somewhere(value: str, schemes: Collection[str]) -> bool:
+def _leads_somewhere(value: str, schemes: Collection[str], host: bool) -> bool:
     try:
         parts = urlsplit(value)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in schemes and parts.port != 0 and (bool(parts.hostname) or not host)
     except ValueError:  # the port is no number
         return False
 
 
-def items(name: str, default: str = "") -> list[str]:
-    """Read a comma-separated list."""
-    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+def items(name: str, default: str = "", *, among: Collection[str] = ()) -> list[str]:
+    """Read a comma-separated list; where it has to be some of what is known, that is ``among``."""
+    found = [item.strip() for item in text(name, default).split(",") if item.strip()]
+    if among and not (found and set(found) <= set(among)):
+        raise ImproperlyConfigured(f"{name} must be some of {', '.join(among)}, not {text(name, default)!r}.")
+    return found
+
+
+def one_of(name: str, default: str, known: Collection[str]) -> str:
+    """Read a name that is known, in whatever case."""
+    value = text(name, default).upper()
+    if value not in known:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(known)}, not {value!r}.")
+    return value
+
+
+def directory(name: str) -> str:
+    """Read the path of a directory that is there; empty: none was named."""
+    path = text(name, "")
+    if path and not os.path.isdir(path):
+        raise ImproperlyConfigured(f"{name} must be a directory that is there, not {path!r}.")
+    return path
 
 
 def flag(name: str, default: bool) -> bool:
@@ -67,12 +85,28 @@ def flag(name: str, default: bool) -> bool:
     return default
 
 
-def number(name: str, default: int) -> int:
-    """Read a whole number that is not negative."""
+def number(name: str, default: int, *, least: int = 0, most: int | None = None) -> int:
+    """Read a whole number that is not too small or too large."""
     value = text(name, str(default))
-    if not value.isdigit():
+    if not re.fullmatch("[0-9]{1,18}", value):
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
+    if int(value) < least or (most is not None and int(value) > most):
+        limits = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise ImproperlyConfigured(f"{name} must be {limits}, not {value}.")
     return int(value)
+
+
+def port(name: str, default: int) -> int:
+    """Read the number of a port to listen on."""
+    return number(name, default, least=1, most=65535)
+
+
+def seconds(name: str, default: float) -> float:
+    """Read how long something takes; parts of a second are told with a point."""
+    value = text(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?|\.[0-9]+", value):
+        raise ImproperlyConfigured(f"{name} must be a number of seconds, not {value!r}.")
+    return float(value)
 
 
 def per_minute(name: str, default: str) -> int:
@@ -91,9 +125,11 @@ def database(url: str) -> dict[str, Any]:
 
     The host may be a directory with a Unix socket, percent-encoded or as ``?host=``.
     """
+    if not _leads_somewhere(url, ("postgres", "postgresql"), host=False):
+        raise ImproperlyConfigured(
+            "DATABASE_URL must begin with postgresql://, and a port is a number; PostgreSQL is the only database."
+        )
     parts = urlsplit(url)
-    if parts.scheme not in ("postgres", "postgresql"):
-        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://; PostgreSQL is the only database.")
     query = dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
     host = unquote(query.pop("host", "")) or unquote(parts.hostname or "")
     return {

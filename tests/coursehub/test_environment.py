@@ -1,9 +1,27 @@
 """Reading the environment."""
 
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from apps.uploads.inspection import signatures
 from coursehub.settings import environment as env
+from coursehub.stack.procfile import PROJECT
+
+SETTINGS = Path(env.__file__).with_name("__init__.py")
+
+
+def _settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
+    """Read all settings, with some variables as given."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return runpy.run_path(str(SETTINGS))
 
 
 @pytest.mark.parametrize(
@@ -42,6 +60,8 @@ def test_a_database_is_named_by_url_with_a_host_or_a_socket() -> None:
     assert env.database("postgres://u@/n?host=/run/pg&port=5432")["HOST"] == "/run/pg"
     with pytest.raises(ImproperlyConfigured, match="only database"):
         env.database("sqlite:///x")
+    with pytest.raises(ImproperlyConfigured, match="and a port is a number"):
+        env.database("postgresql://db.example:abc/name")
 
 
 @pytest.mark.parametrize("value", ["https://bridge.internal/realtime", "http://127.0.0.1:8080", "http://[::1]:1"])
@@ -58,3 +78,69 @@ def test_a_url_that_leads_nowhere_is_refused_by_name(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WHERE", value)
     with pytest.raises(ImproperlyConfigured, match="WHERE must be a URL that begins with http:// or https://"):
         env.url("WHERE", "", "http", "https")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOG_LEVEL", "LOUD"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://localhost:abc"),
+        ("CELERY_BROKER_URL", "carrier-pigeon://localhost"),
+        ("BROADCAST_URL", "broadcast:8080"),
+        ("WEBSOCKET_PUBLIC_URL", "foo"),
+        ("WEBSOCKET_PORT", "70000"),
+        ("S3_ENDPOINT_URL", "foo"),
+        ("S3_PUBLIC_ENDPOINT_URL", "files.example.com"),
+        ("OPERATION_IDLE_SECONDS", "0"),
+        ("RELAY_INTERVAL_MS", "0"),
+        ("UPLOAD_IDLE_SECONDS", "0"),
+        ("UPLOAD_IDLE_SECONDS", "²"),
+        ("UPLOAD_TYPES", "video/mp4,foo/bar"),
+        ("UPLOAD_TYPES", ","),
+        ("MEDIA_CATEGORIES", "bogus"),
+        ("VIDEO_CATEGORIES", "film"),
+        ("UPLOAD_SPOOL_DIR", "/nowhere/at/all"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} must be "):
+        _settings(monkeypatch, **{name: value})
+
+
+def test_a_command_says_in_one_line_what_it_cannot_use() -> None:
+    environ = os.environ | {"LOG_LEVEL": "LOUD"}
+    ended = subprocess.run([sys.executable, "manage.py", "relay"], env=environ, cwd=PROJECT, capture_output=True)
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert ended.stderr.startswith(b"LOG_LEVEL must be one of DEBUG, INFO") and ended.stderr.count(b"\n") == 1
+
+
+def test_what_may_hold_a_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        _settings(monkeypatch, REDIS_URL="http://:hunter2@localhost")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_settings_are_read_as_they_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read = _settings(
+        monkeypatch,
+        LOG_LEVEL="info",
+        REDIS_URL="redis://",
+        CELERY_BROKER_URL="redis+socket:///run/redis",
+        HOST="::",
+        MEDIA_CATEGORIES="image, document",
+        UPLOAD_SPOOL_DIR=str(tmp_path),
+    )
+    assert read["LOGGING"]["root"]["level"] == "INFO"
+    assert read["MEDIA_CATEGORIES"] == ["image", "document"]
+    assert (read["REDIS_URL"], read["UPLOAD_SPOOL_DIR"]) == ("redis://", str(tmp_path))
+
+
+def test_the_types_that_may_be_named_are_those_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = [kind.content_type for kind in vars(signatures).values() if isinstance(kind, signatures.Kind)]
+    known = {*kinds, *(name.replace("video/", "audio/") for name in kinds)}
+    assert set(_settings(monkeypatch, UPLOAD_TYPES=",".join(known))["UPLOAD_TYPES"]) == known
+    usual = set(_settings(monkeypatch, UPLOAD_TYPES="")["UPLOAD_TYPES"])
+    assert usual == set(kinds)

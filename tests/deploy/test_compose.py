@@ -38,6 +38,7 @@ def filled_in(service: str) -> dict[str, str]:
     """The environment of a service, with what .env has to say filled in."""
     given = {name: value or f"{name.lower()}0" for name, value in example_names().items()}
     given["WEBSOCKET_PUBLIC_URL"] = "wss://courses.example.com/ws/"
+    given["S3_PUBLIC_ENDPOINT_URL"] = "https://courses.example.com"
     return {
         name: VARIABLE.sub(lambda found: given.get(found[1]) or found[3] or "", value)
         for name, value in SERVICES[service]["environment"].items()

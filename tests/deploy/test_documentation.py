@@ -28,9 +28,8 @@ def read_by_settings() -> set[str]:
 
 
 def read_by_gunicorn() -> set[str]:
-    return set(
-        re.findall(r"environ(?:\.get\(|\[)['\"]([A-Z_]+)", (PROJECT / "coursehub" / "gunicorn.conf.py").read_text())
-    )
+    text = (PROJECT / "coursehub" / "gunicorn.conf.py").read_text()
+    return set(re.findall(r"(?:environ\[|env\.\w+\()['\"]([A-Z_]+)", text))
 
 
 def read_by_the_procfile() -> set[str]:

@@ -12,6 +12,8 @@ import boto3
 from botocore.config import Config
 from django.conf import settings
 
+from apps.uploads.storage.errors import misconfigured, translated
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -27,16 +29,23 @@ def make(
 
     ``endpoint_url``: where to, instead of S3_ENDPOINT_URL; what it signs is signed for that name. ``read_seconds``: for
     how long storage may say nothing, in each of the ``attempts``.
+
+    Raises:
+        StorageMisconfigured: with these settings there can be none.
     """
     url = endpoint_url or settings.S3_ENDPOINT_URL or None  # none: AWS itself
-    made: S3Client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=url,
-        region_name=settings.S3_REGION,
-        aws_access_key_id=settings.AWS_ACCESS_KEY_ID or None,  # none: boto looks for a role of the machine's
-        aws_secret_access_key=settings.AWS_SECRET_ACCESS_KEY or None,
-        config=_config(url, read_seconds, attempts),
-    )
+    try:
+        with translated():
+            made: S3Client = boto3.session.Session().client(
+                "s3",
+                endpoint_url=url,
+                region_name=settings.S3_REGION,
+                aws_access_key_id=settings.AWS_ACCESS_KEY_ID or None,  # none: boto looks for a role of the machine's
+                aws_secret_access_key=settings.AWS_SECRET_ACCESS_KEY or None,
+                config=_config(url, read_seconds, attempts),
+            )
+    except ValueError as error:  # so boto says that a URL cannot be used
+        raise misconfigured(str(error)) from error
     return made
 
 

@@ -80,10 +80,12 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         raise of_answer(error) from error
     except boto.NoCredentialsError as error:
-        raise _misconfigured(str(error), NoCredentials) from error
-    except boto.PartialCredentialsError as error:
-        raise _misconfigured(str(error)) from error
-    except boto.ParamValidationError:
+        raise misconfigured(str(error), NoCredentials) from error
+    except (boto.PartialCredentialsError, boto.InvalidRegionError) as error:
+        raise misconfigured(str(error)) from error
+    except boto.ParamValidationError as error:
+        if "Invalid bucket name" in str(error):
+            raise misconfigured(str(error)) from error
         raise
     except (boto.BotoCoreError, ResponseParserError) as error:
         raise StorageAway(str(error)) from error
@@ -101,11 +103,12 @@ def of_answer(error: ClientError) -> CourseHubError:
     if code in _MISSING:
         return ObjectMissing(reason)
     if code in _OUR_FAULT:
-        return _misconfigured(reason)
+        return misconfigured(reason)
     # An error inside a 200 (CompleteMultipartUpload and copies may do so) counts as a 500.
     return StorageAway() if code in _PASSING or status in (200, 408, 429) or status >= 500 else StorageRefused(reason)
 
 
-def _misconfigured(reason: str, kind: type[StorageMisconfigured] = StorageMisconfigured) -> StorageMisconfigured:
+def misconfigured(reason: str, kind: type[StorageMisconfigured] = StorageMisconfigured) -> StorageMisconfigured:
+    """Tell the operator of something that is to be mended, and make the error for everyone else."""
     log.error("Object storage does not let us in: look at S3_* and AWS_*.", extra={"reason": reason})
     return kind()

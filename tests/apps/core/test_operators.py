@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.checks import run_checks
 from django.db import connection
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from apps.core import health, logs, rendering
+from apps.core import checks, health, logs, rendering
 from apps.core import redis as redis_module
 from coursehub.stack.ports import free_port
 from tests.support.api import ApiClient
@@ -148,3 +149,11 @@ def test_no_secret_has_a_default() -> None:
     with pytest.raises(ImproperlyConfigured, match="NOT_SET_A, NOT_SET_B"):
         environment.required("NOT_SET_A", "NOT_SET_B")
     assert django_settings.SECRET_KEY != ""
+
+
+def test_secrets_that_are_the_same_are_warned_of(settings: Settings) -> None:
+    assert checks.secrets_differ() == []
+    settings.TICKET_SECRET = settings.BROADCAST_SECRET
+    (warning,) = checks.secrets_differ()
+    assert warning.msg == "BROADCAST_SECRET and TICKET_SECRET are the same."
+    assert warning in run_checks()

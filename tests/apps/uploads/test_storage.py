@@ -232,6 +232,21 @@ def test_a_bucket_that_cannot_be_used_is_the_operators_to_mend(
         call_command("ensure_bucket")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("S3_BUCKET", "two words"), ("S3_REGION", "two words"), ("S3_ENDPOINT_URL", "http://two_words")],
+)
+@pytest.mark.parametrize("command", ["ensure_bucket", "reconcile_storage"])
+@pytest.mark.django_db
+def test_settings_that_no_store_can_have_are_the_operators_to_mend(
+    settings: Settings, command: str, name: str, value: str
+) -> None:
+    storage.use(None)
+    setattr(settings, name, value)
+    with pytest.raises(CommandError, match=r"two.words"):
+        call_command(command)
+
+
 def test_storage_makes_parts_of_ranges_of_other_objects(either: Store) -> None:
     half = either.create_multipart("e/half", "video/mp4")
     body = content(PART + 7)
