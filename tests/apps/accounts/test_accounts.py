@@ -170,3 +170,28 @@ def test_a_user_is_made_or_updated_from_the_command_line(monkeypatch: pytest.Mon
     assert User.objects.get(username="cli").is_superuser
     with pytest.raises(CommandError):
         call_command("ensure_user", "cli", "--password-env", "NOT_SET", stdout=io.StringIO())
+
+
+def _ensure(name: str, *more: str) -> None:
+    call_command("ensure_user", name, *more, "--password-env", "PW", stdout=io.StringIO())
+
+
+def test_an_address_given_later_is_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PW", PASSWORD)
+    _ensure("cli", "--email", "old@example.org")
+    _ensure("cli", "--email", "new@Example.ORG")
+    assert User.objects.get(username="cli").email == "new@example.org"
+    _ensure("cli")
+    assert User.objects.get(username="cli").email == "new@example.org"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "field"), [("two words", (), "username"), ("", (), "username"), ("cli", ("--email", "x"), "email")]
+)
+def test_a_name_or_address_that_is_none_is_refused_as_at_registration(
+    monkeypatch: pytest.MonkeyPatch, name: str, more: tuple[str, ...], field: str
+) -> None:
+    monkeypatch.setenv("PW", PASSWORD)
+    with pytest.raises(CommandError, match=field):
+        _ensure(name, *more)
+    assert not User.objects.exists()

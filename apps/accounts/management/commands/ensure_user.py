@@ -1,10 +1,11 @@
-"""Make a user, or give an existing one a new password."""
+"""Make a user, or give an existing one a new password, and address."""
 
 import os
 import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from apps.accounts.models import User
@@ -15,7 +16,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
-        parser.add_argument("--email", default="")
+        parser.add_argument("--email", default="", help="an existing user keeps theirs without this")
         parser.add_argument("--superuser", action="store_true", help="may use the admin, and do everything there")
         source = parser.add_mutually_exclusive_group(required=True)
         source.add_argument("--password-env", metavar="NAME", help="read the password from this variable")
@@ -25,11 +26,19 @@ class Command(BaseCommand):
         password = _password(options)
         if not password:
             raise CommandError("The password is empty.")
-        user, made = User.objects.get_or_create(username=options["username"], defaults={"email": options["email"]})
+        name = User.normalize_username(options["username"])
+        user = User.objects.filter(username=name).first() or User(username=name)
+        user.email = User.objects.normalize_email(options["email"]) or user.email
         user.set_password(password)
         user.is_staff = user.is_superuser = options["superuser"] or user.is_superuser
+        done = "Made" if user._state.adding else "Updated"
+        try:
+            user.full_clean()
+        except ValidationError as error:
+            said = [f"{field}: {' '.join(problems)}" for field, problems in error.message_dict.items()]
+            raise CommandError("\n".join(said)) from None
         user.save()
-        self.stdout.write(f"{'Made' if made else 'Updated'} {user.username}.")
+        self.stdout.write(f"{done} {user.username}.")
 
 
 def _password(options: dict[str, Any]) -> str:
