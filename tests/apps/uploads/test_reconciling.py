@@ -85,6 +85,12 @@ def test_what_is_younger_than_the_grace_time_is_left_alone(store: MemoryStore, d
     assert _found(timedelta(hours=3)) == []
 
 
+@pytest.mark.parametrize("minutes", ["nan", "inf", "1e300", "1e9", "-5", "soon"])
+def test_a_grace_time_that_is_none_is_refused(minutes: str, db: None) -> None:
+    with pytest.raises(CommandError, match="--grace-minutes"):
+        call_command("reconcile_storage", f"--grace-minutes={minutes}")
+
+
 def test_more_than_a_page_is_gone_through(store: MemoryStore, tus: Tus, target: Any) -> None:
     for number in range(reconciling._AT_ONCE + 7):
         store.put(f"courses/1/{number:04}", b"x")
