@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from apps.accounts.models import User
 from apps.core import clock
@@ -69,6 +70,16 @@ def test_next_leads_from_page_to_page_and_is_null_at_the_end(api: ApiClient, top
 
 def test_a_last_page_that_is_full_is_the_last(api: ApiClient, topic: str) -> None:
     assert api.get(f"topics/{topic}/events/?after=3&limit=2").body["next"] is None
+
+
+@pytest.mark.parametrize("after", [0, 3, 5, 7])
+def test_after_a_restore_nobody_goes_on_from_before_it(api: ApiClient, topic: str, after: int) -> None:
+    call_command("raise_seqs")
+    assert api.get(f"topics/{topic}/events/?after={after}").error["code"] == "gone"
+    emit.emit([draft(topic)], now=clock.now())
+
+    assert api.get(f"topics/{topic}/events/?after={after}").error["oldestSeq"] == 1_000_006
+    assert _seqs(api.get(f"topics/{topic}/events/?after=1000005").body) == [1_000_006]
 
 
 def test_a_topic_in_which_nothing_happened_yet_is_empty(api: ApiClient, owner: User) -> None:

@@ -3,17 +3,20 @@
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 
 from apps.accounts import services as accounts
 from apps.accounts.models import User
 from apps.core import clock
-from apps.outbox import delivery, lag, services
+from apps.outbox import delivery, lag, selectors, services
 from apps.outbox.models import DeliveryCursor, OutboxEvent, Topic
-from tests.apps.outbox.writing import COURSE, OTHER, THIRD, delivered, leased, revoke, withheld, write
+from tests.apps.outbox.writing import CONTROL, COURSE, OTHER, THIRD, delivered, leased, revoke, withheld, write
 from tests.support.api import events_of
 from tests.support.bridge import MemoryBridge
 from tests.support.threads import Running
+
+RAISED_BY = 1_000_000
 
 
 @pytest.fixture
@@ -119,6 +122,83 @@ def test_a_disabled_user_is_shut_out_through_the_outbox(owner: User, bridge: Mem
     assert before <= message["before"] <= clock.to_ms(clock.now())
     delivery.deliver({f"control:{owner.pk}"}, bridge)
     assert bridge.controls == [message]
+
+
+# After a restore
+
+
+def _restored(bridge: MemoryBridge) -> None:
+    """Raise the seqs of a database that is older than what clients have seen; the bridge has forgotten all."""
+    write(*[COURSE] * 4)
+    delivery.deliver({COURSE}, bridge)
+    bridge.forget(COURSE)
+    call_command("raise_seqs")
+
+
+def test_raised_seqs_are_above_all_that_a_client_can_have_seen(bridge: MemoryBridge) -> None:
+    _restored(bridge)
+
+    assert selectors.newest_seq(COURSE) == delivered(COURSE) == 4 + RAISED_BY
+    assert write(COURSE) == [5 + RAISED_BY]
+
+
+def test_delivery_goes_on_after_the_leap_and_sends_nothing_again(bridge: MemoryBridge) -> None:
+    _restored(bridge)
+    write(COURSE, COURSE)
+    posted = len(bridge.posts)
+    assert delivery.deliver({COURSE}, bridge) == set()
+
+    assert [[event["seq"] for event in post] for post in bridge.posts[posted:]] == [[5 + RAISED_BY, 6 + RAISED_BY]]
+    assert selectors.behind() == []
+
+
+def test_what_was_not_delivered_before_the_restore_is_part_of_what_clients_fetch(bridge: MemoryBridge) -> None:
+    write(COURSE, OTHER)
+    call_command("raise_seqs")
+    write(OTHER)
+    delivery.deliver({COURSE, OTHER}, bridge)
+
+    assert (bridge.seqs(COURSE), bridge.seqs(OTHER)) == ([], [2 + RAISED_BY])
+
+
+def test_an_interrupted_delivery_holds_up_nothing_after_the_restore(bridge: MemoryBridge) -> None:
+    write(COURSE)
+    delivery._claim([COURSE])
+    call_command("raise_seqs")
+    assert not leased(COURSE)
+
+
+def test_raising_seqs_leaves_nothing_to_redeliver_from_before_the_leap(bridge: MemoryBridge) -> None:
+    _restored(bridge)
+    write(COURSE)
+    services.redeliver([COURSE])
+
+    assert delivered(COURSE) == 4 + RAISED_BY
+
+
+def test_withdrawn_access_is_still_told_after_the_restore(bridge: MemoryBridge) -> None:
+    revoke(COURSE)
+    call_command("raise_seqs")
+    delivery.deliver({CONTROL}, bridge)
+
+    assert len(bridge.controls) == delivered(CONTROL) == 1
+
+
+def test_users_who_had_no_event_when_the_backup_was_made_may_have_seen_some_since(owner: User) -> None:
+    call_command("raise_seqs")
+
+    own = f"user:{owner.pk}"
+    assert write(own) == [1 + RAISED_BY]
+    assert delivered(own) == RAISED_BY
+
+
+def test_seqs_can_be_raised_again(capsys: pytest.CaptureFixture[str]) -> None:
+    write(COURSE, OTHER)
+    call_command("raise_seqs")
+    call_command("raise_seqs")
+
+    assert write(COURSE) == [2 + 2 * RAISED_BY]
+    assert capsys.readouterr().out.splitlines() == ["Raised 2 topics by 1,000,000."] * 2
 
 
 # The admin
