@@ -57,3 +57,13 @@ class DeliveryCursor(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic} up to {self.delivered_seq}"
+
+
+class CompletedChore(models.Model):
+    """When a chore of the relay was last completed, by whichever relay."""
+
+    name = models.CharField(primary_key=True, max_length=64)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at}"

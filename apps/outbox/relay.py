@@ -6,23 +6,27 @@ of it. Apps above register chores of their own.
 """
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django import db
 from django.conf import settings
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from apps.core import clock, sql
 from apps.outbox import bridge, delivery, selectors
+from apps.outbox.models import CompletedChore
 
 log = logging.getLogger(__name__)
 
 _TOPICS_AT_ONCE = 200
 _RECENT = timedelta(minutes=10)
 _FULL_SWEEP_SECONDS = 300
+_NOTED_EVERY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,25 @@ def run(stop: threading.Event) -> None:
         thread.join()
 
 
+def overdue() -> Iterable[Metric]:
+    """Yield as a metric for how long each chore should have been completed again, by one relay or another."""
+    family = GaugeMetricFamily("coursehub_relay_overdue_seconds", "How late the relay's chores are.", labels=["chore"])
+    completed = dict(CompletedChore.objects.values_list("name", "at"))
+    for chore in (make() for make in _chores):
+        at = completed.get(chore.name)
+        age = (clock.now() - at).total_seconds() if at else math.inf
+        family.add_metric([chore.name], max(0.0, age - chore.every_seconds))
+    yield family
+
+
 def _repeat(chore: Chore, stop: threading.Event) -> None:
+    note_due = 0.0
     while not stop.is_set():
         try:
             chore.run()
+            if time.monotonic() >= note_due:
+                _note_completed(chore)
+                note_due = time.monotonic() + _NOTED_EVERY_SECONDS
         except bridge.BridgeError as error:
             log.warning("The broadcast service is away.", extra={"chore": chore.name, "reason": str(error)})
         except Exception:
@@ -63,6 +82,10 @@ def _repeat(chore: Chore, stop: threading.Event) -> None:
             db.connection.close()
         stop.wait(chore.every_seconds)
     db.connection.close()
+
+
+def _note_completed(chore: Chore) -> None:
+    CompletedChore.objects.update_or_create(name=chore.name, defaults={"at": clock.now()})
 
 
 class Sweep:

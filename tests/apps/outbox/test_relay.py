@@ -1,5 +1,6 @@
 """The relay: what others left undelivered is found and delivered."""
 
+import math
 import os
 import signal
 import threading
@@ -13,13 +14,13 @@ from django.core.management import call_command
 from apps.core import clock as now
 from apps.outbox import relay, selectors
 from apps.outbox.bridge import BridgeAway
-from apps.outbox.models import Topic
+from apps.outbox.models import CompletedChore, Topic
 from apps.outbox.relay import Chore, Sweep
 from tests.apps.outbox.bridge_server import BridgeServer
 from tests.apps.outbox.writing import CONTROL, COURSE, OTHER, THIRD, delivered, revoke, write
 from tests.support.bridge import MemoryBridge
 from tests.support.clock import Clock
-from tests.support.threads import Running, until
+from tests.support.threads import Running, together, until
 
 
 @pytest.fixture
@@ -203,6 +204,66 @@ def test_a_chore_that_fails_is_done_again_and_keeps_no_other_from_its_work(
     until(lambda: len(failed) > 2 and len(done) > 2)
     stop.set()
     running.result()
+
+
+# How late it is
+
+
+def _overdue() -> dict[str, float]:
+    (family,) = relay.overdue()
+    return {sample.labels["chore"]: sample.value for sample in family.samples}
+
+
+def _run_until(condition: Callable[[], object]) -> None:
+    stop = threading.Event()
+    running = Running(lambda: relay.run(stop))
+    until(condition)
+    stop.set()
+    running.result()
+
+
+def test_a_chore_that_no_relay_ever_completed_is_infinitely_late(chores: list[Callable[[], Chore]]) -> None:
+    relay.register(lambda: Chore("sweep", 1, lambda: None))
+
+    assert _overdue() == {"sweep": math.inf}
+
+
+def test_a_completed_chore_is_late_once_its_time_has_come_again(chores: list[Callable[[], Chore]]) -> None:
+    relay.register(lambda: Chore("sweep", 60, lambda: None))
+    _run_until(CompletedChore.objects.exists)
+    assert _overdue() == {"sweep": 0}
+    CompletedChore.objects.update(at=now.now() - timedelta(seconds=100))
+
+    assert 40 <= _overdue()["sweep"] < 50
+
+
+def test_a_chore_that_fails_is_not_completed(chores: list[Callable[[], Chore]]) -> None:
+    failed: list[int] = []
+
+    def fail() -> None:
+        failed.append(1)
+        raise ValueError("nobody thought of it")
+
+    relay.register(lambda: Chore("fails", 0.001, fail))
+    relay.register(lambda: Chore("works", 60, lambda: None))
+    _run_until(lambda: len(failed) > 2 and CompletedChore.objects.exists())
+
+    assert _overdue() == {"fails": math.inf, "works": 0}
+
+
+def test_that_a_chore_is_completed_is_written_down_every_few_seconds_only(chores: list[Callable[[], Chore]]) -> None:
+    done: list[object] = []
+    relay.register(lambda: Chore("often", 0.001, lambda: done.append(CompletedChore.objects.first())))
+    _run_until(lambda: len(done) > 20)
+
+    assert len({completed.at for completed in done if completed}) == 1
+
+
+def test_two_relays_note_the_same_chore(chores: list[Callable[[], Chore]]) -> None:
+    relay.register(lambda: Chore("sweep", 60, lambda: None))
+    together(*[lambda: _run_until(CompletedChore.objects.exists)] * 2)
+
+    assert [chore.name for chore in CompletedChore.objects.all()] == ["sweep"]
 
 
 def test_the_command_delivers_until_sigterm(settings: Any) -> None:
