@@ -1,5 +1,7 @@
 """The Celery application. Its messages are hints: the step table is the queue."""
 
+import json
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,7 +26,17 @@ def _keep_djangos_logging(**kwargs: Any) -> None:
 
 @worker_init.connect
 def _settle(**kwargs: Any) -> None:  # noqa: ARG001
+    from celery.apps import worker
+
     tuning.settle()
+    worker.safe_say = _say_as_json  # type: ignore[attr-defined]
+
+
+def _say_as_json(message: str, file: Any) -> None:
+    """Say what Celery would print in plain text. Not by logging: a signal may have interrupted just that."""
+    time = logging.Formatter().formatTime(logging.makeLogRecord({}))
+    line = {"time": time, "level": "INFO", "logger": "celery.worker", "message": message}
+    os.write(file.fileno(), f"{json.dumps(line)}\n".encode())
 
 
 @worker_ready.connect

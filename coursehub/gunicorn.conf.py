@@ -13,6 +13,7 @@ from gunicorn.http.unreader import SocketUnreader
 
 try:
     # All settings are read by that: what is wrong with them is said here once, and not by each worker with a traceback.
+    from coursehub import settings
     from coursehub.settings import environment as env
 
     bind = f"{env.text('HOST', '127.0.0.1')}:{env.port('PORT', 8000)}"
@@ -27,6 +28,7 @@ keepalive = 75
 graceful_timeout = 30
 timeout = 60
 preload_app = False
+logconfig_dict = settings.LOGGING
 accesslog = None  # apps.core.middleware writes one, in JSON and with ids
 control_socket_disable = True
 limit_request_line = 8190

@@ -1,3 +1,5 @@
+import logging
+
 from django.apps import AppConfig
 
 
@@ -9,3 +11,4 @@ class CoreConfig(AppConfig):
 
         checks.register()
         health.report("redis", health.redis_answers)
+        logging.captureWarnings(True)

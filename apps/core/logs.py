@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 _context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})  # noqa: B039 (never changed in place)
 
@@ -31,3 +32,40 @@ class ContextFilter(logging.Filter):
             if not hasattr(record, name):
                 setattr(record, name, value)
         return True
+
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def config(level: str, *, stream: str = "stdout") -> dict[str, Any]:
+    """Describe the logs of API, worker and relay (`logging.config.dictConfig`): JSON, from this level on."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"context": {"()": "apps.core.logs.ContextFilter"}},
+        "formatters": {
+            "json": {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            }
+        },
+        "handlers": {
+            "json": {
+                "class": "logging.StreamHandler",
+                "stream": f"ext://sys.{stream}",
+                "formatter": "json",
+                "filters": ["context"],
+            }
+        },
+        "root": {"handlers": ["json"], "level": level},
+        "loggers": {
+            "django.request": {"level": "CRITICAL"},  # the access log says it, once and with its ids
+            "django.security.DisallowedHost": {"level": "ERROR"},
+            # A hint comes and goes with every save; what it led to is logged by the runner, with its operationIds.
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
+            # It brings a handler of its own, which writes plain text.
+            "gunicorn.error": {"level": "NOTSET", "handlers": [], "propagate": True},
+        },
+    }

@@ -1,7 +1,9 @@
 """Django's settings for the API, the workers and the relay. Everything that varies comes from `environment`."""
 
+import sys
 from datetime import timedelta
 
+from apps.core import logs
 from coursehub.settings import environment as env
 
 EMBEDDED = env.flag("COURSEHUB_EMBEDDED", False)
@@ -218,25 +220,6 @@ UPLOAD_SPOOL_DIR = env.directory("UPLOAD_SPOOL_DIR")
 UPLOAD_HASHED_MAX_BYTES = env.number("UPLOAD_HASHED_MAX_MIB", 64) * 1024**2
 RELAY_INTERVAL_MS = env.number("RELAY_INTERVAL_MS", 500, least=1)
 
-_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"context": {"()": "apps.core.logs.ContextFilter"}},
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-        }
-    },
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["context"]}},
-    "root": {"handlers": ["stdout"], "level": env.one_of("LOG_LEVEL", "INFO", _LOG_LEVELS)},
-    "loggers": {
-        "django.request": {"level": "CRITICAL"},  # the access log says it, once and with its ids
-        "django.security.DisallowedHost": {"level": "ERROR"},
-        # A hint comes and goes with every save; what it led to is logged by the runner, with its operationIds.
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-    },
-}
+# What any other command prints is for whoever ran it; its logs go beside that.
+_PRINTS = sys.argv[0].endswith("manage.py") and sys.argv[1:2] != ["relay"]
+LOGGING = logs.config(env.one_of("LOG_LEVEL", "INFO", logs.LEVELS), stream="stderr" if _PRINTS else "stdout")

@@ -29,6 +29,8 @@ OURS = (
     *OBJECTS,
 )
 """Variables that say where everything is: an embedded run decides them, unless it is given them."""
+_WARNINGS = "ignore:You're running the worker with superuser privileges"
+"""Celery's; whoever starts this on their own machine as root knows."""
 QUIET_SECONDS = 10.0
 """Such a part counts as ready after this long, whatever it says: LOG_LEVEL may keep it silent."""
 
@@ -123,7 +125,7 @@ def environment(services: Mapping[str, str], given: Mapping[str, str]) -> dict[s
     inherited = {name: value for name, value in os.environ.items() if name not in OURS}
     bridge = f"{in_url(given['HOST'])}:{given['WEBSOCKET_PORT']}"
     urls = {"BROADCAST_URL": f"http://{bridge}", "WEBSOCKET_PUBLIC_URL": f"ws://{bridge}/ws/"}
-    ours = {"COURSEHUB_EMBEDDED": "1", "PYTHONUNBUFFERED": "1", "PATH": _path()}
+    ours = {"COURSEHUB_EMBEDDED": "1", "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": _WARNINGS, "PATH": _path()}
     return inherited | ours | urls | dict(services) | dict(given)
 
 
