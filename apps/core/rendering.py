@@ -8,7 +8,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions as drf_errors
 
-from apps.core import errors
+from apps.core import errors, outages
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def translate(exception: Exception) -> errors.CourseHubError:
         case drf_errors.APIException() if exception.status_code < 500:
             return errors.Invalid(_detail(exception))
         case OperationalError() | InterfaceError():
-            log.exception("The database is away.")
+            outages.report(log, "The database is away.", exception)
             return errors.Unavailable()
         case DatabaseError():
             log.exception("The database refused a statement.")

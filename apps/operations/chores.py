@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import connection
 
+from apps.core import outages
 from apps.operations import runner, selectors, services
 from apps.outbox import relay
 from apps.outbox.relay import Chore
@@ -32,7 +33,7 @@ def run_left_steps() -> None:
     for lane in selectors.lanes_left_lying(_PATIENCE, _LANES_AT_ONCE):
         try:
             runner.take_turn(lane, _TURN_SECONDS)
-        except Exception:
+        except Exception as error:
             # It comes again, oldest first: it must not keep those behind it from being run.
-            log.exception("A lane could not be run.", extra={"lane": lane})
+            outages.report(log, "A lane could not be run.", error, lane=lane)
             connection.close()

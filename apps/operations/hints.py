@@ -9,11 +9,15 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from functools import cache
+from typing import Any
 
 import celery
+from amqp import AMQPError
 from django.conf import settings
 from kombu import Connection
+from kombu.exceptions import KombuError
 from kombu.pools import producers
+from redis import RedisError
 
 from apps.core import ids, metrics
 
@@ -25,6 +29,7 @@ QUEUE = "edit"
 
 _PAUSE_AFTER_FAILURE_SECONDS = 1.0
 _PATIENCE_SECONDS = 0.2
+_BROKER_AWAY = (KombuError, RedisError, AMQPError, OSError)
 _closed_until = 0.0
 _declared: set[str] = set()
 _instead: Callable[[str], None] | None = None
@@ -57,12 +62,19 @@ def publish(task: str, values: Collection[str], *, queue: str) -> None:
     if time.monotonic() >= _closed_until:
         try:
             _publish(task, values, queue)
-        except Exception:
+        except Exception as error:
             # Whatever the broker's client raises: the steps are committed, and the relay finds them.
             _closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
             _declared.clear()
             metrics.FAILED_OPEN.labels("broker").inc()
-            log.warning("A hint could not be sent; the relay will see to it.", exc_info=True)
+            log.warning("A hint could not be sent; the relay will see to it.", **_why(error))
+
+
+def _why(error: Exception) -> dict[str, Any]:
+    """Say it in one line if the broker is away, otherwise with its traceback."""
+    if isinstance(error, _BROKER_AWAY):
+        return {"extra": {"reason": f"{type(error).__name__}: {error}"}}
+    return {"exc_info": error}
 
 
 def _publish(task: str, values: Collection[str], queue: str) -> None:

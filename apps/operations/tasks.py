@@ -1,9 +1,13 @@
 """What Celery runs."""
 
-from celery import shared_task
-from django.db import InterfaceError, OperationalError, connection
+import logging
 
+from celery import shared_task
+
+from apps.core import outages
 from apps.operations import hints, runner
+
+log = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.1
 
@@ -15,10 +19,4 @@ def run_lane(lane: str) -> None:
 
     A hint is acknowledged afterwards, when nobody waits for it any more.
     """
-    try:
-        runner.take_turn(lane, TURN_SECONDS)
-    except (OperationalError, InterfaceError):
-        # The connection may have been broken since the last job; asking before each one would cost every save. What was
-        # not committed has been rolled back, so it is simply run again.
-        connection.close()
-        runner.take_turn(lane, TURN_SECONDS)
+    outages.try_twice(log, lambda: runner.take_turn(lane, TURN_SECONDS))

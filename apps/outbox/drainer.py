@@ -16,7 +16,7 @@ from functools import partial
 
 from django import db
 
-from apps.core import sql
+from apps.core import outages, sql
 from apps.outbox import bridge as bridges
 from apps.outbox import delivery
 
@@ -122,7 +122,7 @@ class Drainer:
         if isinstance(error, bridges.BridgeError):
             log.warning("The broadcast service is away.", extra={"reason": str(error)})
         else:
-            log.error("Events could not be delivered.", exc_info=error)
+            outages.report(log, "Events could not be delivered.", error)
             db.connection.close()
         self._closed_until = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
         self._failed = True

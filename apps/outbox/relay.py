@@ -19,6 +19,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from apps.core import clock, sql
 from apps.outbox import bridge, delivery, selectors
+from apps.outbox.complaints import Complaints
 from apps.outbox.models import CompletedChore
 
 log = logging.getLogger(__name__)
@@ -68,17 +69,16 @@ def overdue() -> Iterable[Metric]:
 
 
 def _repeat(chore: Chore, stop: threading.Event) -> None:
-    note_due = 0.0
+    note_due, complaints = 0.0, Complaints(chore.name)
     while not stop.is_set():
         try:
             chore.run()
             if time.monotonic() >= note_due:
                 _note_completed(chore)
                 note_due = time.monotonic() + _NOTED_EVERY_SECONDS
-        except bridge.BridgeError as error:
-            log.warning("The broadcast service is away.", extra={"chore": chore.name, "reason": str(error)})
-        except Exception:
-            log.exception("A chore failed.", extra={"chore": chore.name})
+            complaints.worked()
+        except Exception as error:
+            complaints.failed(error)
             db.connection.close()
         stop.wait(chore.every_seconds)
     db.connection.close()

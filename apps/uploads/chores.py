@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Q
 
-from apps.core import clock
+from apps.core import clock, outages
 from apps.outbox import relay
 from apps.outbox.relay import Chore
 from apps.uploads import completion, selectors, services
@@ -32,8 +32,8 @@ def complete_left() -> None:
     for upload_id in selectors.left_lying(_PATIENCE, _AT_ONCE):
         try:
             completion.complete(upload_id)
-        except Exception:
-            log.exception("An upload could not be completed.", extra={"uploadId": str(upload_id)})
+        except Exception as error:
+            outages.report(log, "An upload could not be completed.", error, uploadId=str(upload_id))
             connection.close()
 
 

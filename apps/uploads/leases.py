@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 
 from django import db
 
-from apps.core import clock, sql
+from apps.core import clock, outages, sql
 from apps.operations import open_steps
 from apps.uploads.models import Upload
 
@@ -168,9 +168,9 @@ class Keeper:
             while leases := self._all_or_stop():
                 try:
                     self.renew(leases)
-                except Exception:
+                except Exception as error:
                     # They expire unless this works again; what is written without them is refused.
-                    log.exception("Leases could not be renewed.")
+                    outages.report(log, "Leases could not be renewed.", error)
                     db.connection.close()
                 time.sleep(RENEWED_EVERY_SECONDS)
         finally:
