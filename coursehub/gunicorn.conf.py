@@ -67,15 +67,26 @@ def post_worker_init(worker: Any) -> None:
 
     tuning.settle()
     worker.tpool = WarmThreads(worker.cfg.threads)
-    stop = signal.getsignal(signal.SIGTERM)
+    stop: Any = signal.getsignal(signal.SIGTERM)
+    begun = over = False
 
-    def drain(number: int, frame: Any) -> None:  # noqa: ARG001
-        from apps.core import health
+    def drain(number: int, frame: Any) -> None:
+        nonlocal begun
+        if over:
+            stop(number, frame)
+        elif not begun:
+            # Another SIGTERM may come at once: where a process manager sends it to all, the master does, too.
+            begun = True
+            from apps.core import health
 
-        health.drain()
-        signal.signal(signal.SIGTERM, stop)
-        timer = threading.Timer(_DRAIN_SECONDS, os.kill, (worker.pid, signal.SIGTERM))
-        timer.daemon = True
-        timer.start()
+            health.drain()
+            timer = threading.Timer(_DRAIN_SECONDS, end)
+            timer.daemon = True
+            timer.start()
+
+    def end() -> None:
+        nonlocal over
+        over = True
+        os.kill(worker.pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, drain)

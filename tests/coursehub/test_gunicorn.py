@@ -1,13 +1,17 @@
 """How gunicorn is told to serve the API."""
 
+import os
 import runpy
 import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from apps.core import health
 from coursehub import tuning
 from coursehub.threads import WarmThreads
 
@@ -45,3 +49,40 @@ def test_a_variable_that_cannot_be_used_ends_it_with_one_line(monkeypatch: pytes
     monkeypatch.delitem(sys.modules, "coursehub.settings.environment")
     with pytest.raises(SystemExit, match=f"^{name} must be "):
         runpy.run_path(str(CONFIG))
+
+
+@pytest.fixture
+def stops(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """When a worker would have stopped that drains for 0.3 s; it is this process."""
+    monkeypatch.setattr(tuning, "settle", lambda: None)
+    monkeypatch.setenv("API_DRAIN_SECONDS", "0.3")
+    stops: list[float] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: stops.append(time.monotonic()))
+    runpy.run_path(str(CONFIG))["post_worker_init"](
+        SimpleNamespace(pid=os.getpid(), tpool=None, cfg=SimpleNamespace(threads=1))
+    )
+    yield stops
+    signal.signal(signal.SIGTERM, before)
+    health._draining.clear()
+
+
+def test_a_second_sigterm_does_not_cut_the_drain_short(stops: list[float]):
+    began = time.monotonic()
+    for _ in range(3):  # from the process manager to all of the group, and from gunicorn's master
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.02)
+    assert health._draining.is_set()
+    while not stops and time.monotonic() < began + 10:
+        time.sleep(0.01)
+
+    assert len(stops) == 1
+    assert stops[0] - began >= 0.3
+
+
+def test_a_sigterm_after_the_drain_is_heard(stops: list[float]):
+    os.kill(os.getpid(), signal.SIGTERM)
+    while not stops:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert len(stops) == 2
