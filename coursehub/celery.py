@@ -27,9 +27,16 @@ def _keep_djangos_logging(**kwargs: Any) -> None:
 @worker_init.connect
 def _settle(**kwargs: Any) -> None:  # noqa: ARG001
     from celery.apps import worker
+    from kombu.transport import redis
 
     tuning.settle()
+    redis.Channel.do_restore = property(_is_connected)  # type: ignore[assignment]
     worker.safe_say = _say_as_json  # type: ignore[attr-defined]
+
+
+def _is_connected(channel: Any) -> bool:
+    """Whether hints can be given back. Otherwise Kombu tries in vain, and writes them to a file; the relay has them."""
+    return channel.connection is not None and channel.connection.client is not None
 
 
 def _say_as_json(message: str, file: Any) -> None:
