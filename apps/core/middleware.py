@@ -36,6 +36,8 @@ class RequestContext:
             return bodies.refuse(request, refusal)
         response = self.get_response(request)
         bodies.see_to_unread(request, response)
+        if request.method == "HEAD" and not response.streaming:
+            response.content = b""  # otherwise gunicorn warns of it; its length has been set
         return response
 
 

@@ -7,11 +7,13 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.checks import run_checks
 from django.db import connection
-from django.test import Client
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
 from apps.core import checks, health, logs, rendering
 from apps.core import redis as redis_module
+from apps.core.middleware import RequestContext
 from coursehub.stack.ports import free_port
 from tests.support.api import ApiClient
 
@@ -157,3 +159,13 @@ def test_secrets_that_are_the_same_are_warned_of(settings: Settings) -> None:
     (warning,) = checks.secrets_differ()
     assert warning.msg == "BROADCAST_SECRET and TICKET_SECRET are the same."
     assert warning in run_checks()
+
+
+def test_who_asks_for_the_head_only_gets_no_body_and_its_length() -> None:
+    def answer(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(b"x" * 100, status=503, headers={"Content-Length": "100"})
+
+    # Not by the test client, which drops such bodies itself.
+    response = RequestContext(answer)(RequestFactory().head("/readyz"))
+
+    assert (response.status_code, response.content, response["Content-Length"]) == (503, b"", "100")
