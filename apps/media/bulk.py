@@ -7,11 +7,8 @@ those of any operation.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import UUID
-
-from django.db import transaction
 
 from apps.accounts.models import User
 from apps.core import ids, sql
@@ -141,23 +138,21 @@ def begin(steps: Sequence[Step]) -> list[UnderWay]:
     found = [UnderWay(*row) for row in rows]
     for operation in found:
         if not operation.succeeded + operation.failed:
-            progress.offer(str(operation.id), operation.figure())
+            progress.tell(str(operation.id), operation.figure())
     return found
 
 
 def tell_progress(under_way: Sequence[UnderWay], outcomes: Sequence[Outcome]) -> None:
     """
-    Have their progress told once these steps are committed.
+    Tell their progress while the lane is still ours: after that another process may go on, and tell what comes next.
 
-    Of those that end with them the last figure is told now, and waited for: nothing comes after the end.
+    The last figure of those that end with these steps is waited for: nothing comes after the end.
     """
     for operation in under_way:
         ended = [outcome for outcome in outcomes if outcome.step.operation_id == operation.id]
         figure = operation.figure(len(ended), sum(outcome.error is not None for outcome in ended))
-        if figure.data["done"] >= operation.expected:
-            progress.finish(str(operation.id), figure)
-        else:
-            transaction.on_commit(partial(progress.offer, str(operation.id), figure))
+        tell = progress.finish if figure.data["done"] >= operation.expected else progress.tell
+        tell(str(operation.id), figure)
 
 
 _BULK = """

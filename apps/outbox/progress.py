@@ -25,6 +25,9 @@ INTERVAL_SECONDS = 0.125
 """Ten a second are allowed; the last figure, and the first one of whoever goes on, need not wait."""
 
 PATIENCE_SECONDS = 1.0
+BRIEF_PATIENCE_SECONDS = 0.05
+"""Whoever tells a figure holds locks meanwhile."""
+
 _PAUSE_AFTER_FAILURE_SECONDS = 1.0
 _KEYS_KEPT = 10_000
 
@@ -56,6 +59,20 @@ class Sender:
             self._waiting[key] = figure
             if not is_scheduled:
                 self._changed.notify_all()
+
+    def tell(self, key: str, draft: Draft, patience_seconds: float = BRIEF_PATIENCE_SECONDS) -> None:
+        """
+        Send a figure now and return when it is out, or leave it if one of this key has just been sent.
+
+        For those who hold what the next one needs to go on, maybe in another process: its figures come later.
+        """
+        with self._changed:
+            if self._now() < max(self._closed_until, self._due_at(key)):
+                return
+            self._waiting[key] = draft
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._is_quiet(key), patience_seconds)
+            self._waiting.pop(key, None)
 
     def finish(self, key: str, draft: Draft | None = None, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """
@@ -155,6 +172,11 @@ _instead: Sender | None = None
 def offer(key: str, figure: Figure) -> None:
     """Have a figure sent by this process' sender; see `Sender.offer`."""
     of_this_process().offer(key, figure)
+
+
+def tell(key: str, draft: Draft) -> None:
+    """Send a figure now by this process' sender, or leave it; see `Sender.tell`."""
+    of_this_process().tell(key, draft)
 
 
 def finish(key: str, draft: Draft | None = None) -> None:

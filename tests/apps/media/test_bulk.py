@@ -21,11 +21,11 @@ class Figures:
     """Remembers what it is to send, as `apps.outbox.progress.Sender` would send it."""
 
     def __init__(self) -> None:
-        self.offered: list[Draft] = []
+        self.told: list[Draft] = []
         self.finished: list[Draft | None] = []
 
-    def offer(self, key: str, draft: Draft) -> None:
-        self.offered.append(draft)
+    def tell(self, key: str, draft: Draft) -> None:
+        self.told.append(draft)
 
     def finish(self, key: str, draft: Draft | None = None) -> None:
         self.finished.append(draft)
@@ -140,7 +140,7 @@ def test_progress_is_told_at_the_beginning_between_batches_and_at_the_end(
 
     key = answer.body["operationId"]
     once = STEADY
-    told = [*figures.offered, *filter(None, figures.finished)]
+    told = [*figures.told, *filter(None, figures.finished)]
     assert [draft.type for draft in told] == ["media-bulk-delete-progress"] * 4
     assert [draft.data for draft in told] == [
         {"operationId": key, "done": done, "total": total, "failed": min(1, done)}
@@ -155,7 +155,7 @@ def test_also_a_small_one_says_where_it_begins_and_ends(
     live: ApiClient, owner: User, figures: Figures, count: int
 ) -> None:
     live.post("media/bulk/delete/", {"mediaIds": [a_file(owner) for _ in range(count)]})
-    assert [draft.data["done"] for draft in [*figures.offered, *filter(None, figures.finished)]] == [0, count]
+    assert [draft.data["done"] for draft in [*figures.told, *filter(None, figures.finished)]] == [0, count]
 
 
 def test_what_has_not_begun_can_be_cancelled(api: ApiClient, owner: User, figures: Figures) -> None:

@@ -181,3 +181,19 @@ def test_a_bridge_that_does_not_answer_is_waited_for_so_long_and_then_the_figure
     until(lambda: 3 in said(bridge), "the other's figure")
 
     assert said(bridge) == [1, 3]
+
+
+def test_what_is_told_is_out_before_others_can_go_on(at_work: Sender, bridge: MemoryBridge) -> None:
+    progress.tell("b1", figure(1))
+    assert said(bridge) == [1]
+    progress.tell("b1", figure(2))
+    assert said(bridge) == [1]
+    until(lambda: at_work._now() >= at_work._due_at("b1"), "the next figure is due")
+    progress.tell("b1", figure(3))
+    assert said(bridge) == [1, 3]
+
+
+def test_nobody_waits_long_to_tell_a_figure_and_none_comes_late(sender: Sender, bridge: MemoryBridge) -> None:
+    sender.tell("b1", figure(1))
+    sender.send_due()
+    assert said(bridge) == []
