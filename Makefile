@@ -22,7 +22,7 @@ run: venv ## Run everything on this machine, until Ctrl-C. ARGS=--verbose shows 
 services: venv ## Run only PostgreSQL, Valkey and Swift (an S3), and print the variables for using them.
 	@exec $(PY) -m coursehub.stack services --with-parent $(ARGS)
 
-demo: venv-dev ## Play every use case of course editing against the running stack, or one of its own.
+demo: venv-dev ## Play every use case, films and the library included, against the running stack, or one of its own.
 	@exec $(PY) -m demo $(ARGS)
 
 bench: venv-dev ## Measure saves, from HTTP to the event.
