@@ -1,5 +1,5 @@
 """
-``make demo``: plays every use case on real courses, films and the library included, and checks every event that comes of it.
+``make demo``: plays every use case on real courses, films and library included, and checks every event that comes.
 
 Ends with 0 when everything came that had to, once, in order, and to nobody else; with 1 when not; with 2 when there was
 nothing to play on.
