@@ -129,6 +129,11 @@ class Library:
             unborn=set(self.unborn),
         )
 
+    def add(self, link: LinkRow) -> None:
+        """Add a link; what comes to its target without a position comes after it."""
+        self.links[link.id] = link
+        self.last[link.target] = max(self.last.get(link.target, -1), link.position)
+
     def links_of(self, media_id: str) -> list[LinkRow]:
         """List a file's links, oldest first."""
         return sorted((link for link in self.links.values() if link.media_id == media_id), key=lambda link: link.id)

@@ -156,7 +156,7 @@ def _put_back(library: Library, file: FileRow, link: LinkRow) -> str:
     if course.is_deleted:
         library.handed[link.id] = link
         return TARGET_GONE
-    library.links[link.id] = link
+    library.add(link)
     return RESTORED
 
 
@@ -193,8 +193,7 @@ def _link(library: Library, change: Change, now: datetime, kept: timedelta) -> R
     position = min(library.last.get(target, -1) + 1, POSITION_MAX) if position is None else position
     id_, home = change.payload["linkId"], library.homes[target]
     link = LinkRow(id_, file.id, home, target, place.role, position, change.actor, now)
-    library.links[id_] = link
-    library.last[target] = max(library.last.get(target, -1), position)
+    library.add(link)
     told = _to_both(library, events.MEDIA_LINKED, _linked(file, link), home, _count(library, file, 1))
     data = {"mediaId": file.id, "linkId": id_, "position": position}
     return Result(data, told, (_entry(file, change, **_where(link), position=position),), fed=fed_by([link]))

@@ -51,6 +51,25 @@ def test_positions_follow_the_last_one_and_stay(live: ApiClient, owner: User) ->
     assert {link["id"]: link["position"] for link in links} == dict(zip(ids, [0, 1, 2], strict=True))
 
 
+@pytest.mark.parametrize("at_once", [200, 1])
+def test_positions_follow_also_what_has_just_returned(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=at_once))
+    lane, course = f"user:{owner.pk}", api.course()
+    runner.run_lane(f"course:{course}")
+    files, target = [a_file(owner) for _ in range(3)], {"targetType": "course", "targetId": course}
+    for file, position in zip(files, (0, 10), strict=False):
+        api.post(f"media/{file}/links/", {**target, "position": position})
+    api.delete(f"media/{files[1]}/?force=true")
+    runner.run_lane(lane)
+    api.post(f"media/{files[1]}/restore/", {"restoreLinks": "all"})
+    linked = api.post(f"media/{files[2]}/links/", target)
+    runner.run_lane(lane)
+
+    assert api.operation(linked)["steps"][0]["data"]["position"] == 11
+
+
 def test_whoever_comes_after_the_last_position_shares_it(live: ApiClient, owner: User) -> None:
     course = live.course()
     last = _link(live, a_file(owner), "course", course, position=2**31 - 1)
