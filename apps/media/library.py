@@ -32,7 +32,11 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A file; ``number`` is its current version's, None before there is one. ``link_count`` is not saved from here."""
+    """
+    A file; ``number`` is its current version's, None before there is one. ``link_count`` is not saved from here.
+
+    ``used_at`` is when the youngest of the links that went in this batch was made.
+    """
 
     id: str
     name: str
@@ -46,6 +50,7 @@ class FileRow:
     updated_at: datetime
     deleted_at: datetime | None = None
     purge_at: datetime | None = None
+    used_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

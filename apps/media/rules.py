@@ -97,7 +97,7 @@ def _delete(library: Library, change: Change, now: datetime, kept: timedelta) ->
     if links and not change.payload.get("force"):
         raise InUse(links)
     _check_version(file, change)
-    trashed = replace(file, link_count=0, updated_at=now, deleted_at=now, purge_at=now + kept)
+    trashed = replace(_without(file, links), updated_at=now, deleted_at=now, purge_at=now + kept)
     library.files[file.id] = trashed
     library.removed[file.id] = {link.id: library.links.pop(link.id) for link in links}
     data = {"mediaId": file.id, "removedLinks": len(links), "purgeAt": topic_time(now + kept)}
@@ -194,7 +194,8 @@ def _link(library: Library, change: Change, now: datetime, kept: timedelta) -> R
     id_, home = change.payload["linkId"], library.homes[target]
     link = LinkRow(id_, file.id, home, target, place.role, position, change.actor, now)
     library.add(link)
-    told = _to_both(library, events.MEDIA_LINKED, _linked(file, link), home, _count(library, file, 1))
+    library.files[file.id] = file = replace(file, link_count=file.link_count + 1)
+    told = _to_both(library, events.MEDIA_LINKED, _linked(file, link), home, file.link_count)
     data = {"mediaId": file.id, "linkId": id_, "position": position}
     return Result(data, told, (_entry(file, change, **_where(link), position=position),), fed=fed_by([link]))
 
@@ -255,7 +256,8 @@ def _unlink(library: Library, change: Change, now: datetime, kept: timedelta) ->
         return _already_unlinked(library, change)
     file = library.files[link.media_id]
     del library.links[link.id]
-    told = _to_both(library, events.MEDIA_UNLINKED, _shown(link), link.home_id, _count(library, file, -1))
+    library.files[file.id] = file = _without(file, [link])
+    told = _to_both(library, events.MEDIA_UNLINKED, _shown(link), link.home_id, file.link_count)
     ids = {"mediaId": file.id, "linkId": link.id}
     entry = _entry(file, change, **_where(link), position=link.position)
     return Result(ids, told, (entry,), fed=fed_by([link]))
@@ -337,9 +339,11 @@ def _check_version(file: FileRow, change: Change) -> None:
         raise VersionConflict(file.version)
 
 
-def _count(library: Library, file: FileRow, by: int) -> int:
-    library.files[file.id] = counted = replace(file, link_count=file.link_count + by)
-    return counted.link_count
+def _without(file: FileRow, links: Sequence[LinkRow]) -> FileRow:
+    """Give a file as it is when some of its links have gone."""
+    # The database notes when links are made, but never hears of one that goes in the batch in which it came.
+    used_at = max(filter(None, [file.used_at, *(link.created_at for link in links)]), default=None)
+    return replace(file, link_count=file.link_count - len(links), used_at=used_at)
 
 
 def _own(library: Library) -> tuple[str]:

@@ -223,7 +223,7 @@ def _save_files(before: Library, after: Library) -> None:
 
 def _saved(row: FileRow) -> tuple[object, ...]:
     facts = (row.name, row.category, row.status, row.content_type, row.size, row.number, row.version)
-    return (row.id, *facts, row.updated_at, row.deleted_at, row.purge_at)
+    return (row.id, *facts, row.updated_at, row.deleted_at, row.purge_at, row.used_at)
 
 
 def _save_deletions(before: Library, after: Library) -> None:
@@ -296,11 +296,12 @@ _UPDATE_FILES = """
     UPDATE media_media media
     SET name = row.name, category = row.category, status = row.status, content_type = row.content_type,
         size = row.size, current_version = row.number, version = row.version, updated_at = row.updated_at,
-        deleted_at = row.deleted_at, purge_at = row.purge_at,
+        deleted_at = row.deleted_at, purge_at = row.purge_at, last_used_at = greatest(media.last_used_at, row.used_at),
         link_count = CASE WHEN row.deleted_at IS NULL THEN media.link_count ELSE 0 END
     FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::int[],
-        %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
-        AS row(id, name, category, status, content_type, size, number, version, updated_at, deleted_at, purge_at)
+        %b::timestamptz[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
+        AS row(id, name, category, status, content_type, size, number, version, updated_at, deleted_at, purge_at,
+            used_at)
     WHERE media.id = row.id
 """
 _INSERT_DELETIONS = """

@@ -24,6 +24,28 @@ def _count(media: str) -> int:
     return count
 
 
+@pytest.mark.parametrize("at_once", [200, 1])
+@pytest.mark.parametrize("by", ["unlink", "delete"])
+def test_a_link_that_goes_at_once_was_a_use_of_its_file(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, by: str, at_once: int
+) -> None:
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=at_once))
+    lane, course, media = f"user:{owner.pk}", api.course(), a_file(owner)
+    runner.run_lane(f"course:{course}")
+    used = []
+    for _ in range(2):
+        link = api.post(f"media/{media}/links/", {"targetType": "course", "targetId": course}).data["linkId"]
+        api.delete(f"media-links/{link}/" if by == "unlink" else f"media/{media}/?force=true")
+        if by == "delete":
+            api.post(f"media/{media}/restore/")
+        runner.run_lane(lane)
+        used.append(Media.objects.get(pk=media).last_used_at)
+
+    first, second = used
+    assert first and second and first < second
+    assert _count(media) == 0
+
+
 def test_a_link_is_told_to_the_course_and_to_the_owner_who_alone_hears_how_often(live: ApiClient, owner: User) -> None:
     course = live.course()
     media = a_file(owner, "a.mp4")
