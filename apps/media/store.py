@@ -214,8 +214,7 @@ def save(before: Library, after: Library) -> None:
 def _save_files(before: Library, after: Library) -> None:
     created = [row for id_, row in after.files.items() if id_ not in before.files]
     if created:
-        rows = [(row.id, row.name, row.category, row.status, row.updated_at) for row in created]
-        sql.execute(_INSERT_FILES, [after.owner_id, *sql.columns(rows)])
+        sql.execute(_INSERT_FILES, [after.owner_id, *sql.columns([_saved(row) for row in created])])
     changed = [row for id_, row in after.files.items() if id_ in before.files and before.files[id_] != row]
     if changed:
         sql.execute(_UPDATE_FILES, sql.columns([_saved(row) for row in changed]))
@@ -286,11 +285,13 @@ _UPLOADING = """
     WHERE target_id = ANY(%b::uuid[]) AND status IN ('uploading', 'processing') AND step_id IS NOT NULL
 """
 _INSERT_FILES = """
-    INSERT INTO media_media (owner_id, id, name, category, status, content_type, size, link_count, version,
-        created_at, updated_at)
-    SELECT %s::uuid, id, name, category, status, '', 0, 0, 1, at, at
-    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[])
-        AS row(id, name, category, status, at)
+    INSERT INTO media_media (owner_id, link_count, created_at, id, name, category, status, content_type, size,
+        current_version, version, updated_at, deleted_at, purge_at, last_used_at)
+    SELECT %s::uuid, 0, updated_at, row.*
+    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::int[],
+        %b::timestamptz[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
+        AS row(id, name, category, status, content_type, size, number, version, updated_at, deleted_at, purge_at,
+            used_at)
 """
 _UPDATE_FILES = """
     UPDATE media_media media

@@ -214,6 +214,24 @@ def test_a_file_that_never_came_to_be_cannot_be_deleted(
     assert "media-delete-complete" not in [event["type"] for event in events_of(f"user:{owner.pk}")]
 
 
+@pytest.mark.parametrize("at_once", [200, 1])
+def test_what_is_done_to_a_file_as_soon_as_it_is_created_is_done(
+    api: ApiClient, tus: Tus, owner: User, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=at_once))
+    course = api.course()
+    runner.run_lane(f"course:{course}")
+    media = str(tus.create(4, {"kind": "media", "name": "a"}).headers["CourseHub-Media-Id"])
+    api.patch(f"media/{media}/", {"name": "b"})
+    api.post(f"media/{media}/links/", {"targetType": "course", "targetId": course})
+    api.delete(f"media/{media}/?force=true")
+    runner.run_lane(f"user:{owner.pk}")
+
+    row = Media.objects.get(pk=media)
+    assert (row.name, row.version, row.trashed, row.link_count) == ("b", 2, True, 0)
+    assert row.purge_at and row.last_used_at
+
+
 def test_a_file_whose_upload_failed_did_come_to_be(
     api: ApiClient, owner: User, tus: Tus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
