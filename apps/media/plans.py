@@ -12,13 +12,13 @@ from uuid import UUID
 from apps.accounts.models import User
 from apps.core import errors, ids
 from apps.courses.plans import resolve
-from apps.media import access, schemas, selectors
+from apps.media import access, schemas, selectors, store
 from apps.media import links as link_table
 from apps.media.access import Found
 from apps.media.errors import BLOCKERS_MAX, InUse
-from apps.media.library import SINGLE_ROLES
+from apps.media.library import SINGLE_ROLES, SOURCE
 from apps.media.models import Media, MediaLink, MediaVersion
-from apps.media.rules import check_fits_role
+from apps.media.rules import BEING_UPLOADED, check_fits_role
 from apps.operations.submit import Identity, NewStep, Plan
 from broadcast.contracts import topics
 
@@ -116,6 +116,8 @@ def _check_free(row: Media, target_type: str, target_id: UUID, role: str) -> Non
     taken = at.first() if role in SINGLE_ROLES else at.filter(media=row).first()
     if taken:
         raise errors.Conflict("This place is taken.", linkId=str(taken.pk), mediaId=str(taken.media_id))
+    if role == SOURCE and store.uploading([str(target_id)]):
+        raise errors.Conflict(BEING_UPLOADED)
 
 
 def unlink(user: User, link_id: UUID) -> Plan:

@@ -76,10 +76,15 @@ def load(owner_id: str, needs: Needs) -> Library:
     library.links = {link.id: link for link in (*reach.held, *_load_links(needs, targets))}
     library.versions = _load_versions(needs.in_single_roles)
     library.unborn = _unborn(library, needs)
-    library.uploading = {id_ for (id_,) in sql.rows(_UPLOADING, [[target.id for target in targets]])}
+    library.uploading = uploading(target.id for target in targets)
     deleted = [course.id for course in library.courses.values() if course.is_deleted]
     library.handed = {link.id: link for link in link_table.waiting_at({link.target for link in reach.removed}, deleted)}
     return library
+
+
+def uploading(targets: Iterable[str]) -> set[str]:
+    """Find out to which of these targets a file is being uploaded."""
+    return {id_ for (id_,) in sql.rows(_UPLOADING, [list(targets)])}
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,10 @@ def test_uploads_and_sources_keep_out_of_each_others_way(
 ) -> None:
     before, media = live.outline(course), a_file(owner)
     upload = tus.create(5, {"kind": "video", "videoId": video})
-    answer = _source(live, media, video)
-    failed = live.operation(answer)["steps"][0]["error"]
-    assert (failed["code"], failed["message"]) == ("conflict", "A file is being uploaded to this video.")
+    refused = _source(live, media, video)
+    assert (refused.status, refused.error["code"]) == (409, "conflict")
+    assert refused.error["message"] == "A file is being uploaded to this video."
+    assert live.post(f"media/{media}/links/", {"targetType": "video", "targetId": video}).status == 202
     tus.patch(upload.url, 0, content(5))
 
     link = _source(live, media, video).data["linkId"]
@@ -141,6 +142,19 @@ def test_an_upload_that_meets_a_source_when_its_turn_comes_fails(api: ApiClient,
 
     assert api.get("operations/late/").data["steps"][0]["error"]["code"] == "conflict"
     assert api.get(f"videos/{video}/").data["status"] == "complete"
+
+
+def test_a_source_that_meets_an_upload_when_its_turn_comes_fails(api: ApiClient, owner: User, tus: Tus) -> None:
+    course = api.course()
+    video = api.video(api.chapter(course))
+    runner.run_lane(f"course:{course}")
+    linked = _source(api, a_file(owner), video)
+    tus.create(5, {"kind": "video", "videoId": video})
+    runner.run_lane(f"course:{course}")
+    runner.run_lane(f"user:{owner.pk}")
+
+    error = api.operation(linked)["steps"][0]["error"]
+    assert error == {"code": "conflict", "message": "A file is being uploaded to this video."}
 
 
 @pytest.mark.parametrize("through_the_trash", [False, True])
