@@ -58,4 +58,9 @@ def of_many(user: User, wanted: Sequence[UUID], *, force: bool) -> Json:
     }
 
 
-_OF_MANY = "SELECT id, trashed, link_count, size FROM media_media WHERE owner_id = %s AND id = ANY(%b) ORDER BY id"
+_OF_MANY = """
+    SELECT media.id, trashed, link_count, coalesce(sum(file.size), 0)::bigint
+    FROM media_media media LEFT JOIN media_mediaversion version ON version.media_id = media.id
+        LEFT JOIN uploads_storedfile file ON file.id = version.file_id
+    WHERE owner_id = %s AND media.id = ANY(%b) GROUP BY media.id ORDER BY media.id
+"""

@@ -14,7 +14,7 @@ from apps.operations.pace import Pace
 from apps.outbox import progress
 from apps.outbox.emit import Draft
 from tests.support.api import ApiClient, events_of
-from tests.support.library import a_file
+from tests.support.library import a_file, add_version, stored
 
 
 class Figures:
@@ -99,14 +99,16 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(live: ApiClient, owne
     free, used, trashed = a_file(owner, size=5), a_file(owner, size=6), a_file(owner)
     live.post(f"media/{used}/links/", {"targetType": "course", "targetId": live.course()})
     live.delete(f"media/{trashed}/")
+    add_version(free, stored(size=30))
     body = {"mediaIds": [free, used, trashed, str(ids.new_id())], "dryRun": True}
 
     answer = live.post("media/bulk/delete/", body)
     expected = {"total": 4, "deletable": 1, "inUse": 1, "alreadyDeleted": 1, "notFound": 1, "removedLinks": 0}
     assert answer.status == 200
-    assert answer.data == {**expected, "bytes": 5, "inUseIds": [used]}
+    assert answer.data == {**expected, "bytes": 35, "inUseIds": [used]}
+    assert live.get(f"media/{free}/deletion-impact/").data["bytes"] == 35
     forced = live.post("media/bulk/delete/", {**body, "force": True}).data
-    assert (forced["deletable"], forced["inUse"], forced["removedLinks"], forced["bytes"]) == (2, 0, 1, 11)
+    assert (forced["deletable"], forced["inUse"], forced["removedLinks"], forced["bytes"]) == (2, 0, 1, 41)
     assert not Media.objects.get(pk=free).trashed
 
 
