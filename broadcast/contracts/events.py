@@ -1,7 +1,7 @@
 """Events: their types, their envelope, and the one way they are encoded."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from broadcast.contracts import topics
@@ -40,8 +40,19 @@ OPERATION_FAILED: Final = "operation-failed"
 BATCH_COMPLETED: Final = "batch-operation-complete"
 WITHHELD: Final = "event-withheld"
 
-ENDS_PROGRESS: Final = (UPLOAD_COMPLETED, MEDIA_UPLOAD_COMPLETED, OPERATION_FAILED, BATCH_COMPLETED)
-"""After these there is no more progress of what they are about."""
+
+def completions(constants: Iterable[object]) -> tuple[str, ...]:
+    """Give ``x-complete`` for each type ``x-progress`` among these constants."""
+    progress = (one for one in constants if isinstance(one, str) and one.endswith("-progress"))
+    return tuple(f"{one.removesuffix('-progress')}-complete" for one in progress)
+
+
+ENDS_PROGRESS: Final = (*completions(list(vars().values())), OPERATION_FAILED, BATCH_COMPLETED)
+"""
+After these there is no more progress of what they are about.
+
+The same as `broadcast.parcel.Endings` says of live events, as a list: a replay is searched for them before it is read.
+"""
 
 ACCESS_REVOKED: Final = "access-revoked"
 """A control message to the broadcast service; no client ever sees it."""

@@ -156,6 +156,15 @@ def test_a_completion_counts_though_the_history_had_it_before_it_came(hub: Hub):
     assert hub.emit(make_parcel(None, type_="upload-progress", **video)) is Taken.STALE
 
 
+@pytest.mark.parametrize("progress", ["upload-progress", "media-upload-progress", "media-bulk-link-progress"])
+def test_a_completion_counts_though_it_came_by_a_replay_only(hub: Hub, progress: str):
+    video = {"operation_id": "upload-1", "videoId": "v1"}
+    completion = progress.removesuffix("progress") + "complete"
+    hub.note_replayed(TOPIC, [make_parcel(1, type_=completion, **video).body])
+    listen(hub, RecordingListener())
+    assert hub.emit(make_parcel(None, type_=progress, **video)) is Taken.STALE
+
+
 def test_a_lost_history_is_told_on_every_topic(hub: Hub):
     one, other = RecordingListener(), RecordingListener()
     listen(hub, one)
