@@ -152,6 +152,12 @@ def _is_object(key: str) -> bool:
 
 
 def _multiparts(prefix: str, before: datetime) -> Iterator[Difference]:
+    """
+    Find the multipart uploads that nobody knows.
+
+    Unlike a key, its id is in storage before it is in the database, since storage makes it up (`ensure_multipart`). In
+    between only the grace time protects it.
+    """
     old = (one for one in storage.store().list_multiparts(prefix) if one.initiated_at < before)
     while some := list(islice(old, _AT_ONCE)):
         known = _known_multiparts(some)
