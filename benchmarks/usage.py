@@ -6,8 +6,6 @@ import psutil
 
 from coursehub.stack.stack import Stack
 
-PRODUCT = ("api", "worker", "relay", "broadcast", "postgres", "valkey")
-
 
 @dataclass(frozen=True, slots=True)
 class Usage:

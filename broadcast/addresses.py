@@ -47,10 +47,6 @@ class Origins:
                 return group
         return None
 
-    def trusts(self, peer: str) -> bool:
-        """Tell whether what a peer says about others is believed."""
-        return self._look_up(peer)[1]
-
     def _look_up_slowly(self, text: str) -> tuple[str, bool]:
         address = _read(text)
         if address is None:

@@ -261,7 +261,6 @@ _LOAD_VIDEOS = """
     SELECT id, chapter_id, title, filename, status, version, created_at, updated_at
     FROM courses_video WHERE course_id = %s AND id = ANY(%b)
 """
-_LOAD_CHAPTER_ORDER = "SELECT id FROM courses_chapter WHERE course_id = %s ORDER BY position"
 _LOAD_VIDEO_ORDERS = """
     SELECT chapter_id, id FROM courses_video WHERE course_id = %s AND chapter_id = ANY(%b)
     ORDER BY chapter_id, position

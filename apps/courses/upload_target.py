@@ -29,7 +29,6 @@ class VideoTarget:
 
     kind = "video"
     action = outline.UPLOAD
-    id_name = "videoId"
     progress_event = events.UPLOAD_PROGRESS
     body = schemas.UploadTarget
 

@@ -56,11 +56,6 @@ class Watch:
                 return self._look_at_all()
             return _ask(self._since)[0]
 
-    def start_over(self) -> None:
-        """Look at all topics next time."""
-        with self._lock:
-            self._since = None
-
     def _look_at_all(self) -> Lag:
         began_at, began = clock.now(), self._seconds()
         lag, touched_at = _ask(None)

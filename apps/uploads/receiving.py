@@ -53,14 +53,6 @@ class _Sent:
 
 
 @dataclass(slots=True)
-class Received:
-    """What a request brought: where the upload is now, and whether it ended because the lease was wanted."""
-
-    offset: int
-    interrupted: bool = False
-
-
-@dataclass(slots=True)
 class Receiver:
     """
     Takes one request's body into an upload, whose lease is held.
@@ -81,7 +73,7 @@ class Receiver:
     _spool: "_Spool" = field(init=False)
     _next_number: int = field(init=False, default=1)
 
-    def run(self) -> Received:
+    def run(self) -> None:
         """
         Read until the body ends, breaks off, or the lease is wanted; what came is safe then.
 
@@ -101,7 +93,6 @@ class Receiver:
         finally:
             self._drop_flying()
             self._spool.close()
-        return Received(self.upload.offset, self.lease.wanted.is_set())
 
     # Reading
 

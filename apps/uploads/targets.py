@@ -60,8 +60,6 @@ class Target(Protocol):
 
     kind: str
     action: str
-    id_name: str
-    """How its id is called in answers and events: ``videoId``, ``mediaId``."""
     progress_event: str
 
     @property
@@ -127,8 +125,3 @@ def of_kind(kind: object) -> Target:
 def schema() -> dict[str, Any]:
     """Make the JSON schema of a target of any kind."""
     return {"anyOf": [_targets[kind].body.model_json_schema() for kind in sorted(_targets)]}
-
-
-def of_action(action: str) -> Target | None:
-    """Find the adapter whose steps have this action."""
-    return next((target for target in _targets.values() if target.action == action), None)

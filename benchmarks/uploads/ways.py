@@ -21,6 +21,8 @@ from demo.client import Api, Json
 PARTS_AT_ONCE = 10
 """As many as boto3 sends at once by default."""
 _BLOCK_BYTES = 256 * 1024
+_PACED_BYTES, _PACED_SECONDS = 64 * 1024, 0.02
+"""What `paced` sends, and how often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,21 +151,21 @@ def _connected(url: str) -> Iterator[http.client.HTTPConnection]:
         connection.close()
 
 
-def paced(world: World, seconds: float, block_bytes: int = 64 * 1024, pause_seconds: float = 0.02) -> dict[str, Any]:
+def paced(world: World, seconds: float) -> dict[str, Any]:
     """
     Upload slowly, so that nothing waits in buffers; returns the upload's id and when how many bytes had been sent.
 
     What comes is no film; it is aborted afterwards.
     """
-    blocks = round(seconds / pause_seconds)
-    size, sent = blocks * block_bytes, list[tuple[int, float]]()
+    blocks = round(seconds / _PACED_SECONDS)
+    size, sent = blocks * _PACED_BYTES, list[tuple[int, float]]()
 
     def body() -> Iterator[bytes]:
         began = time.perf_counter()
         for number in range(blocks):
-            time.sleep(max(0.0, began + number * pause_seconds - time.perf_counter()))
-            yield bytes(block_bytes)
-            sent.append(((number + 1) * block_bytes, time.perf_counter()))
+            time.sleep(max(0.0, began + number * _PACED_SECONDS - time.perf_counter()))
+            yield bytes(_PACED_BYTES)
+            sent.append(((number + 1) * _PACED_BYTES, time.perf_counter()))
 
     metadata = {"filename": "slow.mp4", "target": json.dumps(world.target)}
     location = create_tus(world.api.again(), size + MIB, metadata)

@@ -5,7 +5,7 @@ One message has one frame or event as its ``data``. Its ``id``, if it has one, i
 its topics then, so that what a browser sends back as ``Last-Event-ID`` resumes all of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from broadcast.contracts import events, topics
@@ -24,14 +24,9 @@ class InvalidPositions(ValueError):
         super().__init__(self.__doc__)
 
 
-def write_positions(positions: Mapping[str, int]) -> str:
-    """Write positions as they stand in an ``id``."""
-    return ",".join(f"{topic}={seq}" for topic, seq in positions.items())
-
-
 def read_positions(text: str) -> dict[str, int]:
     """
-    Undo `write_positions`; nothing gives none.
+    Read positions as they stand in an ``id``; nothing gives none.
 
     Raises:
         InvalidPositions: it is something else.

@@ -173,10 +173,8 @@ else:
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 5, "socket_connect_timeout": 0.2}
     # Otherwise each hint is written down in Redis before it is run and crossed out after it, which the step table does.
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"ack_emulation": False}
-CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "edit"
-CELERY_TASK_ROUTES = {"operations.*": {"queue": "edit"}, "uploads.*": {"queue": "media"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_DISABLE_RATE_LIMITS = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

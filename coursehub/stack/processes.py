@@ -14,6 +14,7 @@ from coursehub.stack.watchdog import Watchdog
 
 MARK = "COURSEHUB_STACK_DATA"
 """In the environment of every child: whose it is. A later run finds by it what a killed one left behind."""
+_TAIL_LINES = 15
 
 
 class Child:
@@ -151,8 +152,8 @@ def describe_exit(code: int) -> str:
     return f"signal {-code}"
 
 
-def tail(path: Path, lines: int = 15) -> str:
+def tail(path: Path) -> str:
     """The last lines of a log."""
     with contextlib.suppress(OSError):
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
     return ""

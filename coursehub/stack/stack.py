@@ -122,7 +122,7 @@ class Stack:
             self.runners[name].start()
         self.wait_ready([name])
 
-    def wait_ready(self, names: Iterable[str] | None = None, seconds: float = 60.0) -> None:
+    def wait_ready(self, names: Iterable[str] | None = None) -> None:
         """
         Wait until these parts take work; None: all of them. A service is ready once it is started.
 
@@ -132,7 +132,7 @@ class Stack:
         for name in self.names if names is None else names:
             runner = self.runners[name]
             if isinstance(runner, parts.Part):
-                self.child(name).wait_until(runner.is_ready, seconds)
+                self.child(name).wait_until(runner.is_ready)
 
     def stop(self) -> None:
         """Stop the parts, then the services, then what they left. Safe to call again."""

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
-from celery import current_app
 
 from apps.accounts.models import User
 from apps.core.redis import client
@@ -50,11 +49,9 @@ def fresh_redis() -> None:
 @pytest.fixture
 def workers() -> Iterator[None]:
     """Have each job run at once, as if a worker were infinitely fast."""
-    current_app.conf.task_always_eager = True
     hints.use(tasks.run_lane)
     yield
     hints.use(None)
-    current_app.conf.task_always_eager = False
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ class Peer(ABC):
     """A server under test, as a context manager. ``name`` is what the report calls it."""
 
     name: str
-    has_history = False
 
     def __init__(self) -> None:
         self.port = free_port()

@@ -33,7 +33,6 @@ class CourseHub(Peer):
     """``python -m broadcast``. ``more`` is added to its environment."""
 
     name = "CourseHub"
-    has_history = True
 
     def __init__(self, services: Mapping[str, str], more: Mapping[str, str] | None = None) -> None:
         super().__init__()

@@ -21,10 +21,6 @@ COURSE = "00000000-0000-7000-8000-000000000000"
 OWNER, EDITOR, VIEWER = "owner-id", "editor-id", "viewer-id"
 
 
-def an_id(number: int) -> str:
-    return f"00000000-0000-7000-8000-{number:012x}"
-
-
 def an_outline(*sizes: int) -> Outline:
     """Make an outline whose n-th chapter, 'c<n>', has so many videos, 'v<n>.<m>'."""
     course = CourseRow(COURSE, OWNER, "Course", "", None, None, 1, NOW, NOW)
