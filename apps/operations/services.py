@@ -85,7 +85,7 @@ def retry(operation: Operation, user: User, identity: submit.Identity, digest: s
         groups = {group: number for number, group in enumerate({step.atomic_group for step in ready} - {None})}
         plan = submit.Plan(
             kind=operation.kind,
-            steps=[_again(step, groups.get(step.atomic_group)) for step in ready],
+            steps=[submit.again(step, key=step.key, group=groups.get(step.atomic_group)) for step in ready],
             data={"retryOf": operation.key},
             is_batch=operation.kind in submit.BATCH_KINDS,
         )
@@ -100,20 +100,6 @@ def _made_ready(failed: Sequence[Step]) -> list[Step]:
     if not ready:
         raise errors.Conflict("None of its failed steps can be done again.")
     return ready
-
-
-def _again(step: Step, group: int | None) -> submit.NewStep:
-    return submit.NewStep(
-        action=step.action,
-        lane=step.lane,
-        topic=step.topic,
-        payload=step.payload,
-        subject=step.subject,
-        creates=step.creates,
-        temp_id=step.temp_id,
-        key=step.key,
-        group=group,
-    )
 
 
 def end_incomplete() -> None:

@@ -65,6 +65,21 @@ class NewStep:
     group: int | None = None
 
 
+def again(step: Step, *, key: str | None = None, group: int | None = None) -> NewStep:
+    """Ask for a step once more."""
+    return NewStep(
+        action=step.action,
+        lane=step.lane,
+        topic=step.topic,
+        payload=step.payload,
+        subject=step.subject,
+        creates=step.creates,
+        temp_id=step.temp_id,
+        key=key,
+        group=group,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a request asks for: its steps, and what its answer says about them."""

@@ -354,10 +354,8 @@ def retry(upload: Upload, user: User, identity: Identity, digest: str) -> submit
         step = upload.step or _step_of(upload)
         if step is None:
             raise errors.Conflict("This upload has not failed.", status=upload.status)
-        again = NewStep(
-            step.action, step.lane, step.topic, step.payload, step.subject, step.creates, step.temp_id
-        )  # fmt: skip
-        plan = submit.Plan(kind=step.action, steps=[again], data={**step.subject, "retryOf": upload.operation_key})
+        data = {**step.subject, "retryOf": upload.operation_key}
+        plan = submit.Plan(kind=step.action, steps=[submit.again(step)], data=data)
         with transaction.atomic():
             sizes.count_alone(upload.user_id)
             for locked in _lock([upload.pk]):
