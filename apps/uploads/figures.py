@@ -35,9 +35,9 @@ def stop(upload: Upload) -> None:
 
 def keep(upload: Upload, count: int) -> None:
     """Keep how far it is in the operation, at a coarser grain: for every twentieth of the file."""
-    step_percent = percent(count, upload.declared_size) // 5 * 5
-    if upload.step_id and step_percent:
-        open_steps.note_progress(upload.step_id, min(99, step_percent))
+    far = step_percent(count, upload.declared_size, grain=5)
+    if upload.step_id and far:
+        open_steps.note_progress(upload.step_id, far)
 
 
 def draft(upload: Upload, count: int, status: str) -> Draft:
@@ -57,3 +57,8 @@ def draft(upload: Upload, count: int, status: str) -> Draft:
 def percent(count: int, total: int | None) -> int:
     """Give the part of the whole; 0 while nobody knows the whole."""
     return min(100, 100 * count // total) if total else 0
+
+
+def step_percent(count: int, total: int | None, *, grain: int = 1) -> int:
+    """Give how far an open step is, rounded down to a multiple of ``grain``; 99 at most, as it has not ended."""
+    return min(99, percent(count, total) // grain * grain)

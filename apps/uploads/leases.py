@@ -21,6 +21,7 @@ from django import db
 
 from apps.core import clock, outages, sql
 from apps.operations import open_steps
+from apps.uploads import figures
 from apps.uploads.models import Upload
 
 log = logging.getLogger(__name__)
@@ -200,7 +201,7 @@ class Keeper:
 def _note_progress(leases: Collection[Lease]) -> None:
     for lease in leases:
         if lease.step_id and lease.total:
-            open_steps.note_progress(lease.step_id, min(99, 100 * lease.reported // lease.total))
+            open_steps.note_progress(lease.step_id, figures.step_percent(lease.reported, lease.total))
 
 
 _kept: Keeper | None = None
