@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from apps.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, Page
 from apps.core.schemas import Body, Filename, Id, Key, Position, Reference, TempId, Text, Title, Version
 from apps.operations.schemas import Mutation
-from apps.uploads.schemas import FileSize, Sha256
+from apps.uploads.schemas import FileData, FileSize, Sha256
 
 BULK_MAX = 10_000
 
@@ -238,21 +238,6 @@ class BulkData(Body):
     total: int
 
 
-class StoredData(Body):
-    """What is stored of a file, as looked at and found; ``duration`` in seconds."""
-
-    size: int
-    content_type: str
-    filename: str
-    duration: float | None
-    width: int | None
-    height: int | None
-    codecs: list[str]
-    format: str
-    checksum: str | None
-    created_at: str
-
-
 class SharedMediaData(Body):
     """A file, as those see it whose courses it is linked into."""
 
@@ -269,7 +254,7 @@ class MediaData(SharedMediaData):
     """A file of one's library; ``file`` is what is stored of its current version."""
 
     current_version: int | None
-    file: StoredData | None
+    file: FileData | None
     link_count: int
     used: bool
     last_used_at: str | None
@@ -312,7 +297,7 @@ class VersionData(Body):
     is_current: bool
     created_by: Id
     created_at: str
-    file: StoredData
+    file: FileData
 
 
 class StopData(Body):
