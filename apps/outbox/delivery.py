@@ -201,7 +201,7 @@ def settle(claim: Claim, reached: dict[str, int]) -> set[str]:
 
 # Rows that are being claimed or settled by someone else are skipped, never waited for: two drains cannot deadlock.
 # Every claimed topic has a row, and its oldest event comes before any topic's second: none is claimed and forgotten.
-# What was committed after this statement began is not seen by it, but by `_having_more` after the release.
+# What was committed after this statement began is not seen by it, but by `_HAVING_MORE` after the release.
 _CLAIM = """
     WITH claimed AS (
         UPDATE outbox_deliverycursor

@@ -276,7 +276,7 @@ async def test_streams_count_for_their_address_until_they_are_gone(start: Start)
             assert refused.status == 429
             assert refused.headers["access-control-allow-origin"] == "http://localhost:3000"
             assert (await refused.read_answer())["error"]["code"] == "throttled"
-    await eventually_zero(broadcast, "coursehub_connections")
+    await eventually(broadcast, "coursehub_connections", 0)
     async with open_stream(broadcast.port, ticket(new_user()), headers=headers) as again:
         assert again.status == 200
 
@@ -341,17 +341,22 @@ async def test_a_client_that_does_not_read_is_closed_and_resumes(start: Start, u
         assert begun[course]["seq"] == seq
 
 
-async def test_a_client_that_talks_is_cut_off_and_hurts_nobody(broadcast: Broadcast, user: str):
-    reader, writer = await asyncio.open_connection("127.0.0.1", broadcast.port)
-    writer.write(f"GET /events?ticket={ticket(user)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await reader.readuntil(b"subscribed")
-    with contextlib.suppress(ConnectionError):
-        for _ in range(100):
-            writer.write(b"GET / HTTP/1.1\r\n\r\n" * 1000)
-            await writer.drain()
-        await reader.read()
-    writer.close()
-    await eventually_zero(broadcast, "coursehub_event_streams")
+async def test_a_client_that_talks_is_cut_off_and_hurts_nobody(broadcast: Broadcast, user: str, course: str):
+    async with open_stream(broadcast.port, ticket(new_user(), [course]), course) as other:
+        await other.receive_begun(2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", broadcast.port)
+        writer.write(f"GET /events?ticket={ticket(user)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await reader.readuntil(b"subscribed")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                writer.write(b"GET / HTTP/1.1\r\n\r\n" * 1000)
+                await writer.drain()
+            await reader.read()
+        writer.close()
+        await eventually(broadcast, "coursehub_event_streams", 1)
+        broadcast.post(event(course, 1))
+        assert [e["seq"] for e in await other.receive_events(1)] == [1]
+    await eventually(broadcast, "coursehub_event_streams", 0)
 
 
 async def test_pages_of_configured_origins_may_read_it_and_others_may_not(start: Start, user: str):
@@ -401,10 +406,10 @@ async def receive_all(stream: StreamClient) -> list[dict[str, object]]:
     return frames
 
 
-async def eventually_zero(broadcast: Broadcast, name: str) -> None:
-    """Wait until a metric is zero."""
+async def eventually(broadcast: Broadcast, name: str, value: float) -> None:
+    """Wait until a metric has a value."""
     async with asyncio.timeout(10):
-        while broadcast.metric(name):
+        while broadcast.metric(name) != value:
             await asyncio.sleep(0.02)
 
 
