@@ -30,7 +30,6 @@ class MediaTarget:
 
     kind = "media"
     action = "media.upload"
-    id_name = "mediaId"
     progress_event = events.MEDIA_UPLOAD_PROGRESS
     body = schemas.UploadTarget
 
