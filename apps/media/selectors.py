@@ -162,8 +162,8 @@ _AT_FIRST = 1_500
 _THEN = 10_500
 _THEN_IN_INDEX = 30_000
 """Where the table need not be read, files cost a fifth."""
-_FEW, _MANY = 10_000, 20_000
-"""So many files take some 15 and 30 ms to be found by an index and sorted."""
+_FEW, _MANY = 10_000, 40_000
+"""So many files take some 15 and 60 ms to be found by an index and sorted."""
 
 
 def _estimate(conditions: Sequence[_Condition]) -> int:
