@@ -1,6 +1,7 @@
 """What is done to whole operations: cancelling, retrying, giving up on steps that never came, forgetting."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -23,18 +24,11 @@ def cancel(operation_id: UUID) -> None:
     Raises:
         errors.Conflict: the operation has ended.
     """
-    while not _cancel(operation_id):
-        pass  # a request came in between: there are no more of those than the operation expects
-
-
-def _cancel(operation_id: UUID) -> bool:
-    """Cancel an operation; False, and nothing is done: steps have joined it meanwhile."""
-    try:
-        with transaction.atomic():
+    while True:
+        # Again if a request came in between: there are no more of those than the operation expects.
+        with suppress(_Joined), transaction.atomic():
             _cancel_what_is_there(operation_id)
-    except _Joined:
-        return False
-    return True
+            return
 
 
 class _Joined(Exception):
