@@ -17,7 +17,7 @@ from apps.core import ids, sql
 from apps.media import links as link_table
 from apps.media import purging
 from apps.media.library import SINGLE_ROLES, SOURCE, Change, CourseRow, FileRow, Library, LinkRow, Target, VersionRow
-from apps.media.models import Deletion, HistoryEntry, MediaVersion
+from apps.media.models import Deletion, MediaVersion
 from apps.operations import selectors as operations
 from apps.uploads import show
 
@@ -193,15 +193,11 @@ def _load_versions(wanted: set[str]) -> dict[str, dict[int, VersionRow]]:
 
 
 def _unborn(library: Library, needs: Needs) -> set[str]:
-    """Find out which of the ids that are not there could not be created; a file whose upload failed was."""
+    """Find out which of the ids that are not there could not be created."""
     named = needs.files | needs.links | needs.courses | {target.id for target in needs.targets}
     there = library.files.keys() | library.links.keys() | library.courses.keys() | {t.id for t in library.homes}
     absent = named - needs.created - there
-    failed = operations.failed_creations([UUID(id_) for id_ in absent]) if absent else set()
-    if failed:
-        begun = HistoryEntry.objects.filter(media_id__in=failed, action="media.upload")
-        failed -= set(begun.values_list("media_id", flat=True))
-    return {str(id_) for id_ in failed}
+    return {str(id_) for id_ in operations.failed_creations([UUID(id_) for id_ in absent])} if absent else set()
 
 
 def save(before: Library, after: Library) -> None:

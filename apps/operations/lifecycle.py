@@ -91,13 +91,14 @@ def _write_steps(outcomes: Sequence[Outcome], now: datetime) -> dict[UUID, Opera
     """Write what became of steps, of each its last outcome; returns their operations, locked."""
     if not outcomes:
         return {}
+    begun = [outcome.step.pk for outcome in outcomes if outcome.open]
     outcomes = list({outcome.step.pk: outcome for outcome in outcomes}.values())
     statuses = [_step_status(outcome) for outcome in outcomes]
     data = [json.dumps(outcome.data) if not outcome.error else None for outcome in outcomes]
     failures = [json.dumps(outcome.error) if outcome.error else None for outcome in outcomes]
     steps = [outcome.step.pk for outcome in outcomes]
     operations = list({outcome.step.operation_id for outcome in outcomes})
-    locked = sql.instances(Operation, _WRITE_STEPS, [now, steps, statuses, data, failures, operations])
+    locked = sql.instances(Operation, _WRITE_STEPS, [now, begun, steps, statuses, data, failures, operations])
     return {operation.pk: operation for operation in locked}
 
 
@@ -205,7 +206,8 @@ _WRITE_STEPS = """
     WITH written AS (
         UPDATE operations_step step
         SET status = ended.status, data = ended.data::jsonb, error = ended.error::jsonb,
-            finished_at = CASE WHEN ended.status <> 'running' THEN %s END
+            finished_at = CASE WHEN ended.status <> 'running' THEN %s END,
+            has_begun = step.has_begun OR step.id = ANY(%b::bigint[])
         FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[]) AS ended(id, status, data, error)
         WHERE step.id = ended.id
     )

@@ -105,7 +105,8 @@ class Step(models.Model):
 
     ``topic`` is where it is told; ``payload`` what its action needs, with every tempId replaced; ``subject`` the typed
     ids it is about, for events; ``creates`` the id that it will bring into being; ``atomic_group`` those that
-    succeed or fail together.
+    succeed or fail together. What creates something and runs on as an open step has created it once it ``has_begun``,
+    however it ends.
     """
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps", db_index=False)
@@ -122,6 +123,7 @@ class Step(models.Model):
     data: "models.JSONField[Any, Any]" = models.JSONField(null=True)
     error: "models.JSONField[Any, Any]" = models.JSONField(null=True)
     progress = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Of an open step, 0 to 100.")
+    has_begun = models.BooleanField(default=False, db_default=False, help_text="As an open step.")
     created_at = models.DateTimeField()
     finished_at: "models.DateTimeField[datetime | None, datetime | None]" = models.DateTimeField(null=True)
 

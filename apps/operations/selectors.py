@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from apps.accounts.models import User
@@ -76,9 +76,14 @@ def lanes_creating(ids: Collection[UUID]) -> list[str]:
 
 def failed_creations(ids: Iterable[UUID]) -> set[UUID]:
     """Return those of the ids whose creation failed, and did not succeed when it was tried again."""
-    tries = Step.objects.filter(creates__in=set(ids)).values_list("creates", "status")
-    created = {id_ for id_, status in tries if status == StepStatus.SUCCEEDED}
-    return {id_ for id_, status in tries if id_ and status == StepStatus.FAILED} - created
+    failed = Step.objects.filter(creates__in=set(ids), status=StepStatus.FAILED).values_list("creates", flat=True)
+    return {id_ for id_ in failed if id_} - created(ids)
+
+
+def created(ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the ids that steps have brought into being, whether or not they are there any more."""
+    done = Q(status=StepStatus.SUCCEEDED) | Q(has_begun=True)
+    return {id_ for id_ in Step.objects.filter(done, creates__in=set(ids)).values_list("creates", flat=True) if id_}
 
 
 def has_pending(lane: str) -> bool:

@@ -98,3 +98,19 @@ def test_what_is_purged_leaves_nothing(live: ApiClient, tus: Tus, owner: User) -
     live.post(f"media/{media}/purge/")
 
     assert not StoredFile.objects.exists() and not Media.objects.exists()
+
+
+def test_a_file_whose_upload_failed_is_found_gone_by_a_second_purge(
+    live: ApiClient, tus: Tus, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tus.create(6, {"kind": "media"})
+    media = said.headers["CourseHub-Media-Id"]
+    tus.request("DELETE", said.url)
+    live.delete(f"media/{media}/")
+    hints.use(lambda lane: None)
+    monkeypatch.setattr(runner, "STEPS_AT_ONCE", 1)
+    purges = [live.post(f"media/{media}/purge/") for _ in range(2)]
+    runner.run_lane(f"user:{owner.pk}")
+
+    assert [live.operation(answer)["status"] for answer in purges] == ["succeeded", "succeeded"]
+    assert live.operation(purges[1])["steps"][0]["data"]["alreadyGone"] is True

@@ -222,6 +222,25 @@ def test_deleting_a_video_ends_its_upload_and_lets_go_of_its_file(
     assert replay(live.outline(course), []) == live.outline(course)
 
 
+@pytest.mark.parametrize("again", ["once", "tried again"])
+def test_a_video_whose_upload_failed_is_found_gone_by_a_second_deletion(
+    live: ApiClient, tus: Tus, course: str, chapter: str, again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tus.create(4, {"kind": "video", "chapterId": chapter})
+    tus.request("DELETE", said.url)
+    if again == "tried again":
+        live.post(f"uploads/{said.upload_id}/retry/")
+        tus.request("DELETE", said.url)
+    lanes.use(lambda lane: None)
+    monkeypatch.setattr(runner, "STEPS_AT_ONCE", 1)
+    deletions = [live.delete(f"videos/{said.headers['CourseHub-Video-Id']}/") for _ in range(2)]
+    runner.run_lane(f"course:{course}")
+
+    first, second = (live.operation(answer)["steps"][0] for answer in deletions)
+    assert (first["status"], second["status"]) == ("succeeded", "succeeded")
+    assert second["data"]["alreadyGone"] is True
+
+
 def test_deleting_the_course_ends_its_uploads_and_keeps_its_files(
     live: ApiClient, tus: Tus, course: str, chapter: str
 ) -> None:
