@@ -59,23 +59,25 @@ def _change(step: Step) -> Change:
 
 def _with_facts_of_uploads(steps: Sequence[Step], changes: list[Change]) -> list[Change]:
     """
-    Mark those uploads that ended before their step's turn came, and those to videos that have their file elsewhere.
+    Mark those uploads that ended before their step's turn came, those to videos that have their file elsewhere, and
+    those that create their video.
 
-    The others are locked from here on.
+    Those that have not ended are locked from here on.
     """
     asked = [step for step in steps if step.action == rules.UPLOAD]
     if not asked:
         return changes
     ended, taken = uploads.ended_before(asked), sources.of_videos({UUID(step.payload["videoId"]) for step in asked})
+    creating = uploads.creating(asked)
     return [
-        replace(change, payload=_upload_facts(step, ended, taken)) if step.action == rules.UPLOAD else change
+        replace(change, payload=_upload_facts(step, ended, taken, creating)) if step.action == rules.UPLOAD else change
         for step, change in zip(steps, changes, strict=True)
     ]
 
 
-def _upload_facts(step: Step, ended: set[int], taken: Collection[UUID]) -> dict[str, Any]:
+def _upload_facts(step: Step, ended: set[int], taken: Collection[UUID], creating: set[int]) -> dict[str, Any]:
     facts = {"uploadEnded": step.pk in ended, "hasFileFromElsewhere": UUID(step.payload["videoId"]) in taken}
-    return {**step.payload, **facts}
+    return {**step.payload, **facts, "creates": step.pk in creating}
 
 
 def _begin_uploads(done: Sequence[tuple[Step, Result]], now: datetime) -> None:

@@ -67,6 +67,9 @@ class VideoTarget:
     def check(self, user: User, upload: Upload) -> None:
         access.changeable_course(user, UUID(topics.parse(upload.topic).id), self.action)
 
+    def is_there(self, upload: Upload) -> bool:
+        return _video(upload) is not None
+
     def hold(self, uploads: Sequence[Upload]) -> None:
         courses = {upload.topic.partition(":")[2] for upload in uploads}
         list(Course.objects.select_for_update(no_key=True).filter(pk__in=courses).order_by("id").values_list("pk"))

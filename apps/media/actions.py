@@ -42,7 +42,7 @@ class MediaLane:
         owner_id = topics.parse(lane).id
         changes = [_change(step) for step in steps]
         before = store.load(owner_id, store.needs_of(changes))
-        changes = _without_ended(steps, changes)
+        changes = _with_facts_of_uploads(steps, changes)
         after = before.copy()
         kept = timedelta(days=settings.MEDIA_TRASH_DAYS)
         results = rules.apply_all(after, changes, now, kept=kept)
@@ -62,12 +62,19 @@ def _change(step: Step) -> Change:
     return Change(step.action, str(actor.pk) if actor.is_active else "", step.payload)
 
 
-def _without_ended(steps: Sequence[Step], changes: list[Change]) -> list[Change]:
-    """Mark those uploads that ended before their step's turn came; the others are locked from here on."""
+def _with_facts_of_uploads(steps: Sequence[Step], changes: list[Change]) -> list[Change]:
+    """
+    Mark those uploads that ended before their step's turn came, and those that create their file.
+
+    Those that have not ended are locked from here on.
+    """
     asked = [step for step in steps if step.action == "media.upload"]
-    ended = uploads.ended_before(asked) if asked else set()
+    if not asked:
+        return changes
+    ended, creating = uploads.ended_before(asked), uploads.creating(asked)
+    facts = {step.pk: {"uploadEnded": step.pk in ended, "creates": step.pk in creating} for step in asked}
     return [
-        replace(change, payload={**change.payload, "uploadEnded": True}) if step.pk in ended else change
+        replace(change, payload={**change.payload, **facts.get(step.pk, {})})
         for step, change in zip(steps, changes, strict=True)
     ]
 

@@ -59,6 +59,9 @@ class MediaTarget:
     def check(self, user: User, upload: Upload) -> None:
         """A library is its owner's alone, and so are the uploads into it: nobody loses the right to them."""
 
+    def is_there(self, upload: Upload) -> bool:
+        return _file(upload) is not None
+
     def hold(self, uploads: Sequence[Upload]) -> None:
         store.lock({str(upload.target_id) for upload in uploads if upload.target_id})
 

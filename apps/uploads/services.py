@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from apps.accounts.models import User
 from apps.core import clock, errors, ids
 from apps.operations import lifecycle, open_steps, submit
+from apps.operations import selectors as operations
 from apps.operations.lanes import Outcome
 from apps.operations.models import Step
 from apps.operations.submit import Identity, NewStep
@@ -177,6 +178,12 @@ def ended_before(steps: Collection[Step]) -> set[int]:
     wanted = {step.pk: UUID(step.payload["uploadId"]) for step in steps}
     there = {upload.pk for upload in _lock(list(wanted.values())) if upload.status in OPEN} if wanted else set()
     return {step_id for step_id, upload_id in wanted.items() if upload_id not in there}
+
+
+def creating(steps: Collection[Step]) -> set[int]:
+    """Name the pending steps that create what they upload to: what was created before is there, or was deleted."""
+    created = operations.created(step.creates for step in steps if step.creates)
+    return {step.pk for step in steps if step.creates and step.creates not in created}
 
 
 def begin(steps: Collection[Step]) -> None:
@@ -386,7 +393,7 @@ def _reopen(upload: Upload, now: datetime) -> None:
     Open a locked upload again, for whose user the caller counts alone.
 
     Raises:
-        errors.Conflict: it has not failed, or its step has yet to fail, or what it was made of is gone.
+        errors.Conflict: it has not failed, or its step has yet to fail, or what it was for or made of is gone.
         QuotaExceeded: there is no room for it.
     """
     if upload.status not in (UploadStatus.ERROR, UploadStatus.ABORTED):
@@ -394,6 +401,8 @@ def _reopen(upload: Upload, now: datetime) -> None:
     if selectors.is_pending(upload):
         # Two steps would begin one upload, and only one of them would end with it.
         raise errors.Conflict("This upload has ended, but its step waits for its turn; try again then.")
+    if _was_deleted(upload):
+        raise errors.Conflict("What this upload was for has been deleted.")
     if upload.parts_of and not upload.offset:
         raise errors.Conflict("What this upload was made of is gone; upload it again.")
     sizes.make_room(upload.user, upload.declared_size, besides=upload.pk)
@@ -404,3 +413,9 @@ def _reopen(upload: Upload, now: datetime) -> None:
     upload.tries = upload.retries = 0
     upload.expires_at = now + idle_time()
     upload.save()
+
+
+def _was_deleted(upload: Upload) -> bool:
+    """Say whether what an upload is for has been there, and is not any more."""
+    is_there = targets.of_kind(upload.target_kind).is_there(upload)
+    return not is_there and bool(upload.target_id and operations.created([upload.target_id]))

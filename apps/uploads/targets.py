@@ -85,6 +85,9 @@ class Target(Protocol):
             errors.CourseHubError: they may not, or it is gone.
         """
 
+    def is_there(self, upload: Upload) -> bool:
+        """Say whether the video or media file is there."""
+
     def hold(self, uploads: Sequence[Upload]) -> None:
         """Lock whatever the ends of these uploads will touch, in the order of ids."""
 

@@ -114,3 +114,35 @@ def test_a_file_whose_upload_failed_is_found_gone_by_a_second_purge(
 
     assert [live.operation(answer)["status"] for answer in purges] == ["succeeded", "succeeded"]
     assert live.operation(purges[1])["steps"][0]["data"]["alreadyGone"] is True
+
+
+@pytest.mark.parametrize("way", ["the upload", "its operation"])
+def test_a_file_that_was_purged_does_not_return_when_its_upload_is_tried_again(
+    live: ApiClient, tus: Tus, way: str
+) -> None:
+    said = tus.create(3, {"kind": "media"}, body=b"bad", operationId="op")
+    media = said.headers["CourseHub-Media-Id"]
+    live.delete(f"media/{media}/")
+    live.post(f"media/{media}/purge/")
+    again = live.post(f"uploads/{said.upload_id}/retry/" if way == "the upload" else "operations/op/retry/")
+
+    assert (again.status, again.error["code"]) == (409, "conflict")
+    assert not Media.objects.exists() and live.get(f"media/{media}/").status == 404
+
+
+def test_a_file_that_is_purged_just_before_its_upload_begins_again_does_not_return(
+    live: ApiClient, tus: Tus, owner: User
+) -> None:
+    said = tus.create(6, {"kind": "media"}, operationId="op")
+    media = said.headers["CourseHub-Media-Id"]
+    tus.request("DELETE", said.url)
+    live.delete(f"media/{media}/")
+    hints.use(lambda lane: None)
+    live.post(f"media/{media}/purge/")
+    again = live.post("operations/op/retry/")
+    second = live.post(f"media/{media}/purge/")
+    runner.run_lane(f"user:{owner.pk}")
+
+    assert live.operation(again)["steps"][0]["error"]["code"] == "not_found"
+    assert live.operation(second)["steps"][0]["data"]["alreadyGone"] is True
+    assert not Media.objects.exists()

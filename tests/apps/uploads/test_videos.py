@@ -241,6 +241,36 @@ def test_a_video_whose_upload_failed_is_found_gone_by_a_second_deletion(
     assert second["data"]["alreadyGone"] is True
 
 
+@pytest.mark.parametrize("way", ["the upload", "its operation"])
+def test_a_video_that_was_deleted_does_not_return_when_its_upload_is_tried_again(
+    live: ApiClient, tus: Tus, course: str, chapter: str, way: str
+) -> None:
+    said = tus.create(3, {"kind": "video", "chapterId": chapter}, body=b"bad", operationId="op")
+    live.delete(f"videos/{said.headers['CourseHub-Video-Id']}/")
+    told = _types(course)
+    again = live.post(f"uploads/{said.upload_id}/retry/" if way == "the upload" else "operations/op/retry/")
+
+    assert (again.status, again.error["code"]) == (409, "conflict")
+    assert live.outline(course)["chapters"][0]["videos"] == [] and _types(course) == told
+    assert Upload.objects.get().status == "error"
+
+
+def test_a_video_that_is_deleted_just_before_its_upload_begins_again_does_not_return(
+    live: ApiClient, tus: Tus, course: str, chapter: str
+) -> None:
+    said = tus.create(4, {"kind": "video", "chapterId": chapter}, operationId="op")
+    tus.request("DELETE", said.url)
+    lanes.use(lambda lane: None)
+    live.delete(f"videos/{said.headers['CourseHub-Video-Id']}/")
+    again = live.post("operations/op/retry/")
+    runner.run_lane(f"course:{course}")
+
+    assert live.operation(again)["steps"][0]["error"]["code"] == "not_found"
+    assert live.outline(course)["chapters"][0]["videos"] == []
+    assert tus.patch(said.url, 0, b"film").status == 410
+    assert live.post("operations/op/retry/").status == 409
+
+
 def test_deleting_the_course_ends_its_uploads_and_keeps_its_files(
     live: ApiClient, tus: Tus, course: str, chapter: str
 ) -> None:
