@@ -149,7 +149,11 @@ class Part(models.Model):
 
 
 class Purge(models.Model):
-    """Something that storage is to be rid of: an object, or (with ``storage_upload_id``) an unfinished upload."""
+    """
+    Something that storage is to be rid of: an object, or (with ``storage_upload_id``) an unfinished upload.
+
+    ``due_at`` is from when on, ``not_before`` when it is tried next.
+    """
 
     key = models.CharField(max_length=255)
     storage_upload_id = models.TextField(blank=True)
@@ -157,7 +161,7 @@ class Purge(models.Model):
     not_before = models.DateTimeField(db_index=True)
     attempts = models.PositiveIntegerField(default=0)
     last_error = models.TextField(blank=True)
-    created_at = models.DateTimeField()
+    due_at = models.DateTimeField()
 
     def __str__(self) -> str:
         return self.key

@@ -23,18 +23,21 @@ def of(file: StoredFile, *, download: bool = False) -> dict[str, Any]:
     """
     if file.missing_since:
         raise errors.Gone("This file is missing from storage; upload it again.")
-    seconds = _seconds(file)
-    expires_at = clock.now() + timedelta(seconds=seconds)
+    lasts = lifetime(file)
+    expires_at = clock.now() + lasts
     is_inline = not download and file.content_type.startswith(_SHOWN_INLINE)
     url = storage.store().presign_get(
-        file.key, seconds, content_type=file.content_type, disposition=disposition(file.filename, inline=is_inline)
+        *(file.key, int(lasts.total_seconds())),
+        content_type=file.content_type,
+        disposition=disposition(file.filename, inline=is_inline),
     )
     return {"url": url, "expiresAt": clock.to_rfc3339(expires_at), "file": show.final_data(file)}
 
 
-def _seconds(file: StoredFile) -> int:
+def lifetime(file: StoredFile) -> timedelta:
+    """Tell how long a URL for reading a file holds."""
     lasts = -(-(file.duration_ms or 0) // 1000)
-    return min(LONGEST_SECONDS, max(LEAST_SECONDS, lasts + SPARE_SECONDS))
+    return timedelta(seconds=min(LONGEST_SECONDS, max(LEAST_SECONDS, lasts + SPARE_SECONDS)))
 
 
 def disposition(filename: str, *, inline: bool) -> str:

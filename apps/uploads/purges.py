@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Count, Min
 from prometheus_client.core import GaugeMetricFamily
 
 from apps.core import clock
 from apps.outbox import relay
 from apps.outbox.relay import Chore
-from apps.uploads import storage
+from apps.uploads import playback, storage
 from apps.uploads.models import Purge, StoredFile
 
 log = logging.getLogger(__name__)
@@ -32,14 +33,15 @@ def register() -> None:
 def purge(key: str, *, storage_upload_id: str = "", reason: str) -> None:
     """Have an object deleted, or (with ``storage_upload_id``) an unfinished upload aborted, after the commit."""
     now = clock.now()
-    Purge.objects.create(key=key, storage_upload_id=storage_upload_id, reason=reason, not_before=now, created_at=now)
+    Purge.objects.create(key=key, storage_upload_id=storage_upload_id, reason=reason, not_before=now, due_at=now)
 
 
 @transaction.atomic
 def discard(files: Iterable[StoredFile], reason: str = "discarded") -> None:
-    """Let go of files that nothing refers to any more: their rows go now, their objects soon."""
+    """Let go of files that nothing refers to any more: their rows go now, their objects when no URL holds any more."""
     now, gone = clock.now(), list(files)
-    Purge.objects.bulk_create(Purge(key=file.key, reason=reason, not_before=now, created_at=now) for file in gone)
+    due = {file.key: now + playback.lifetime(file) for file in gone}
+    Purge.objects.bulk_create(Purge(key=key, reason=reason, not_before=at, due_at=at) for key, at in due.items())
     StoredFile.objects.filter(pk__in=[file.pk for file in gone]).delete()
 
 
@@ -88,9 +90,9 @@ def _put_off(one: Purge, error: Exception) -> None:
 
 
 def backlog() -> Iterable[GaugeMetricFamily]:
-    """Say how much there is to be rid of, and for how long it has been waiting."""
-    oldest = Purge.objects.order_by("created_at").values_list("created_at", flat=True).first()
-    age = (clock.now() - oldest).total_seconds() if oldest else 0.0
-    count = Purge.objects.count()
-    yield GaugeMetricFamily("coursehub_purges", "Objects and uploads that storage is to be rid of.", value=count)
+    """Say how much there is to be rid of by now, and for how long it has been waiting."""
+    now = clock.now()
+    due = Purge.objects.filter(due_at__lte=now).aggregate(count=Count("pk"), oldest=Min("due_at"))
+    age = (now - due["oldest"]).total_seconds() if due["oldest"] else 0.0
+    yield GaugeMetricFamily("coursehub_purges", "Objects and uploads that storage is to be rid of.", value=due["count"])
     yield GaugeMetricFamily("coursehub_purges_oldest_seconds", "For how long the oldest of them waits.", value=age)

@@ -212,6 +212,6 @@ def _is_still(upload: Upload) -> bool:
 
 
 def _purges(before: datetime) -> Iterator[Difference]:
-    for one in Purge.objects.filter(created_at__lt=before).order_by("pk").iterator(_AT_ONCE):
+    for one in Purge.objects.filter(due_at__lt=before).order_by("pk").iterator(_AT_ONCE):
         about = f"tried {one.attempts} times; {one.last_error or 'nobody got to it'}"
         yield Difference("unfinished purge", one.key, about, partial(purges.try_now, one))

@@ -126,14 +126,16 @@ def leftovers(site: Site, storage: FaultyStorage) -> Json:
         return {str(row[0]) for row in site.ask_database(sql)}
 
     files = column("SELECT key FROM uploads_storedfile")
+    # What somebody may still have a URL of.
+    kept = column("SELECT key FROM uploads_purge WHERE due_at > now()")
     found = {
-        "objects without rows": objects - files - column(f"SELECT tail_key {_OPEN}"),
+        "objects without rows": objects - files - kept - column(f"SELECT tail_key {_OPEN}"),
         "rows without objects": files - objects,
         "files without owners": column(_OWNERLESS),
         "multipart uploads": multiparts - column(f"SELECT storage_upload_id {_OPEN} OR status = 'error'"),
         "open steps": column("SELECT id FROM operations_step WHERE status = 'running'")
         - column(f"SELECT step_id {_OPEN}"),
-        "purges": column("SELECT key FROM uploads_purge"),
+        "purges": column("SELECT key FROM uploads_purge WHERE due_at <= now()"),
     }
     return {name: what for name, what in found.items() if what}
 

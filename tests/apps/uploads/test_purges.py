@@ -1,12 +1,13 @@
 """Deleting from storage, however long it takes."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from apps.core import clock
-from apps.uploads import purges, storage
+from apps.uploads import playback, purges, reconciling, storage
 from apps.uploads.models import Purge, StoredFile
 from tests.support.memory_store import MemoryStore
 
@@ -19,13 +20,19 @@ def store() -> Iterator[MemoryStore]:
     storage.use(None)
 
 
-def a_file(key: str) -> StoredFile:
-    return StoredFile.objects.create(
-        key=key, size=1, content_type="image/png", category="image", filename="a.png", created_at=clock.now()
-    )
+def a_file(key: str, **more: Any) -> StoredFile:
+    facts = {"size": 1, "content_type": "image/png", "category": "image", "filename": "a.png", **more}
+    return StoredFile.objects.create(key=key, created_at=clock.now(), **facts)
 
 
-def test_discarded_files_lose_their_rows_at_once_and_their_objects_soon(store: MemoryStore) -> None:
+def _after(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    """Have it be a second after a moment from now on."""
+    monkeypatch.setattr(clock, "now", lambda: moment + timedelta(seconds=1))
+
+
+def test_discarded_files_lose_their_rows_at_once_and_their_objects_after_their_last_url(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = [f"media/{number}" for number in range(250)]
     for key in [*keys, "media/other"]:
         store.put(key, b"x")
@@ -33,10 +40,35 @@ def test_discarded_files_lose_their_rows_at_once_and_their_objects_soon(store: M
     kept = a_file("media/other")
     purges.discard(files, reason="test")
     assert list(StoredFile.objects.all()) == [kept]
-    assert len(store.objects) == 251
+    assert purges.work() == 0 and len(store.objects) == 251
+    _after(monkeypatch, clock.now() + timedelta(hours=1))
     assert purges.work() == 250
     assert store.objects.keys() == {"media/other"}
     assert not Purge.objects.exists()
+
+
+@pytest.mark.parametrize("duration_ms", [None, 2_000, 3 * 3_600_000, 30 * 86_400_000])
+def test_whoever_was_given_a_url_of_a_file_reads_it_until_that_expires(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, duration_ms: int | None
+) -> None:
+    file = a_file("courses/1/film", duration_ms=duration_ms)
+    store.put(file.key, b"film")
+    expires_at = datetime.fromisoformat(playback.of(file)["expiresAt"])
+    purges.discard([file], reason="replaced")
+
+    _after(monkeypatch, expires_at - timedelta(seconds=5))
+    assert purges.work() == 0 and file.key in store.objects
+    _after(monkeypatch, expires_at + timedelta(seconds=5))
+    assert purges.work() == 1 and not store.objects
+
+
+def test_what_is_not_due_yet_waits_for_nobody(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    purges.discard([a_file("media/a")], reason="replaced")
+    assert [family.samples[0].value for family in purges.backlog()] == [0, 0]
+    assert list(reconciling.differences(timedelta(0))) == []
+    _after(monkeypatch, clock.now() + timedelta(hours=1))
+    count, age = (family.samples[0].value for family in purges.backlog())
+    assert count == 1 and 0 < age < 60
 
 
 def test_an_unfinished_upload_is_aborted_and_its_object_is_not_touched(store: MemoryStore) -> None:
@@ -94,6 +126,6 @@ def test_one_that_is_refused_does_not_hold_up_the_others(store: MemoryStore) -> 
 
 def test_the_backlog_is_reported(store: MemoryStore) -> None:
     purges.purge("media/a", reason="test")
-    Purge.objects.update(created_at=clock.now() - timedelta(hours=1))
+    Purge.objects.update(due_at=clock.now() - timedelta(hours=1))
     count, age = (family.samples[0].value for family in purges.backlog())
     assert count == 1 and age >= 3600

@@ -175,7 +175,7 @@ def test_purges_that_do_not_come_to_an_end_are_tried_again(store: MemoryStore, d
     purges.purge("media/2/b", reason="test")
     assert _found() == [], "it may be under way"
     Purge.objects.update(
-        created_at=clock.now() - AGE,
+        due_at=clock.now() - AGE,
         not_before=clock.now() + AGE,
         attempts=9,
         last_error="StorageRefused: AccessDenied",
