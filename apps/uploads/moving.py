@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,37 @@ from apps.uploads.tus.headers import Checksum
 
 _SPARE_PARTS_ON_DISK = 4
 
-_places = threading.BoundedSemaphore(settings.UPLOADS_AT_ONCE)
+
+class Places:
+    """The places in one process, fewer than its threads: whatever happens, saves get through. One user has half."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._of_each = count, (count + 1) // 2
+        self._taken: Counter[UUID] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one_for(self, user_id: UUID) -> Iterator[None]:
+        """
+        Take a place for a user.
+
+        Raises:
+            Busy: there is none, or none for this user.
+        """
+        with self._lock:
+            if self._taken.total() >= self._count:
+                raise Busy
+            if self._taken[user_id] >= self._of_each:
+                raise Busy("Too many of your uploads run at this moment; go on in a second.")
+            self._taken[user_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken -= Counter([user_id])
+
+
+_places = Places(settings.UPLOADS_AT_ONCE)
 
 
 @dataclass(slots=True)
@@ -45,18 +76,19 @@ class Body:
         return count == self.length and not self.was_interrupted
 
 
-def receive(upload_id: UUID, body: Body, *, offset: int, size: int | None = None) -> Upload:
+def receive(upload_id: UUID, user_id: UUID, body: Body, *, offset: int, size: int | None = None) -> Upload:
     """
-    Take a body into an upload at an offset; returns the upload as it is then.
+    Take a body into a user's upload at an offset; returns the upload as it is then.
 
     ``size`` is the file's, where it was not known before. Whoever moves bytes of this upload now is asked to let go.
 
     Raises:
-        Busy, Locked: there is no place; another request does not let go.
+        Busy, Locked: there is no place for this user; another request does not let go.
         OffsetConflict: the upload is somewhere else.
         errors.CourseHubError: what `Receiver.run` raises.
     """
-    with _place(), leases.held(upload_id, [UploadStatus.UPLOADING], interrupt=body.interrupt) as lease:
+    statuses, place = [UploadStatus.UPLOADING], _places.one_for(user_id)
+    with place, leases.held(upload_id, statuses, interrupt=body.interrupt) as lease:
         if lease is None:
             raise _refusal(upload_id)
         upload = Upload.objects.select_related("user").get(pk=upload_id)
@@ -69,17 +101,6 @@ def receive(upload_id: UUID, body: Body, *, offset: int, size: int | None = None
     if is_done:
         hints.send([upload.pk])
     return upload
-
-
-@contextmanager
-def _place() -> Iterator[None]:
-    """Take one of the places, of which there are fewer than threads: whatever happens, saves get through."""
-    if not _places.acquire(blocking=False):
-        raise Busy
-    try:
-        yield
-    finally:
-        _places.release()
 
 
 def _refusal(upload_id: UUID) -> errors.CourseHubError:

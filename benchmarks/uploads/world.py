@@ -111,7 +111,8 @@ def _upload_of(frame: Json) -> Any:
 def running(effort: Effort) -> Iterator[World]:
     """Run the stack as in earnest: its data and the files on the disk, nothing spared."""
     data = DataDirectory.temporary(in_memory=False)
-    given = {"THROTTLE_USER": "0"}
+    # One user sends all the files, and has half of the places.
+    given = {"THROTTLE_USER": "0", "UPLOADS_AT_ONCE": str(2 * effort.many)}
     with (
         tempfile.TemporaryDirectory(prefix="coursehub-bench-") as folder,
         Stack(data, names=parts.DEFAULT, given=given, login=False) as stack,

@@ -180,7 +180,7 @@ def _with_first_bytes(request: Request, upload: Upload, body: Body) -> Upload:
     if not _brings_bytes(request) or upload.offset or upload.parts_of:
         return upload
     try:
-        return moving.receive(upload.pk, body, offset=0)
+        return moving.receive(upload.pk, upload.user_id, body, offset=0)
     except errors.CourseHubError:
         upload.refresh_from_db()
         return upload
@@ -250,7 +250,7 @@ class UploadView(TusView):
             raise errors.PermissionDenied("This upload consists of others.")
         if upload.has_all_bytes and offset == upload.offset and not body.length:
             return _moved(upload)
-        moved = moving.receive(upload.pk, body, offset=offset, size=size)
+        moved = moving.receive(upload.pk, upload.user_id, body, offset=offset, size=size)
         response = _moved(moved)
         if not body.was_taken(moved.offset - offset):
             bodies.throw_rest_away(request._request, response)

@@ -4,13 +4,16 @@ import base64
 import hashlib
 import json
 import random
+from contextlib import ExitStack
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 
 from apps.accounts.models import User
-from apps.uploads import leases, storage
+from apps.uploads import leases, moving, storage
+from apps.uploads.errors import Busy
 from apps.uploads.models import Part, Purge, StoredFile, Upload, UploadStatus
 from tests.support.api import ApiClient
 from tests.support.memory_store import MemoryStore
@@ -355,6 +358,37 @@ def test_a_holder_that_does_not_let_go_is_not_waited_for_for_ever(
         assert (said.status, said.error["code"]) == (423, "locked")
         assert lease.wanted.is_set()
     assert tus.patch(url, 0, b"film").status == 204
+
+
+def test_of_the_places_for_bytes_one_user_has_half(
+    tus: Tus, target: Any, owner: User, stranger: User, settings: Any
+) -> None:
+    url, another = tus.create(4, target).url, Tus(stranger).create(4, {"kind": "media"}).url
+    half = settings.UPLOADS_AT_ONCE // 2
+    with ExitStack() as held:
+        for _ in range(half):
+            held.enter_context(moving._places.one_for(owner.pk))
+        refused = tus.patch(url, 0, b"film")
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+        assert "your uploads" in refused.error["message"]
+        assert Tus(stranger).patch(another, 0, b"fil").status == 204
+
+        for user_id in (uuid4() for _ in range(half)):
+            held.enter_context(moving._places.one_for(user_id))
+        assert Tus(stranger).patch(another, 3, b"m").status == 503
+    assert tus.patch(url, 0, b"film").status == Tus(stranger).patch(another, 3, b"m").status == 204
+
+
+@pytest.mark.parametrize(("places", "of_each"), [(1, 1), (2, 1), (3, 2), (8, 4)])
+def test_everyone_has_at_least_one_place(places: int, of_each: int) -> None:
+    some, user_id = moving.Places(places), uuid4()
+    with ExitStack() as held:
+        for _ in range(of_each):
+            held.enter_context(some.one_for(user_id))
+        with pytest.raises(Busy), some.one_for(user_id):
+            pass
+    with some.one_for(user_id):
+        pass
 
 
 def test_storage_that_is_away_keeps_what_it_has_and_says_when_to_come_again(
