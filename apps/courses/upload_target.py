@@ -86,7 +86,7 @@ class VideoTarget:
         video.status, video.filename, video.updated_at = VideoStatus.COMPLETE, file.filename, now
         video.save(update_fields=["file", "status", "filename", "updated_at"])
         if replaced:
-            purges.discard([replaced], reason="replaced")
+            purges.discard([replaced], reason="replaced", is_played=True)
         data = {**step.subject, "status": video.status, "finalData": show.final_data(file, in_event=True)}
         draft = Draft(events.UPLOAD_COMPLETED, upload.topic, step.operation.key, data)
         return Outcome(step, upload.topic, data=data, drafts=[draft])

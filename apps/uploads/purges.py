@@ -37,10 +37,14 @@ def purge(key: str, *, storage_upload_id: str = "", reason: str) -> None:
 
 
 @transaction.atomic
-def discard(files: Iterable[StoredFile], reason: str = "discarded") -> None:
-    """Let go of files that nothing refers to any more: their rows go now, their objects when no URL holds any more."""
+def discard(files: Iterable[StoredFile], reason: str = "discarded", *, is_played: bool = False) -> None:
+    """
+    Let go of files that nothing refers to any more: their rows go now, their objects soon.
+
+    ``is_played``: whoever was given a URL of one may go on with it; its object goes when none holds any more.
+    """
     now, gone = clock.now(), list(files)
-    due = {file.key: now + playback.lifetime(file) for file in gone}
+    due = {file.key: now + playback.lifetime(file) if is_played else now for file in gone}
     Purge.objects.bulk_create(Purge(key=key, reason=reason, not_before=at, due_at=at) for key, at in due.items())
     StoredFile.objects.filter(pk__in=[file.pk for file in gone]).delete()
 
