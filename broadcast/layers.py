@@ -350,14 +350,11 @@ class Layers:
         """Find the layer that carries a topic; the same in every process with the same list of layers."""
         return self._nodes[zlib.crc32(topic.encode()) % len(self._nodes)]
 
-    def publish(self, topic: str | None, message: Message) -> None:
-        """Send a message to a topic's group, or to every process."""
-        for node in self._nodes_of(topic):
-            node.publish(topic, message)
+    def publish_to_all(self, message: Message) -> None:
+        """Send a message to every process."""
+        for node in self._nodes:
+            node.publish(None, message)
 
     async def run(self) -> None:
         """Keep all layers alive until cancelled."""
         await together(*(node.run() for node in self._nodes))
-
-    def _nodes_of(self, topic: str | None) -> Sequence[Node]:
-        return self._nodes if topic is None else [self.node(topic)]

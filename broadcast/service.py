@@ -231,7 +231,7 @@ class Service:
     def _tell_of(self, withdrawn: Sequence[Revocation]) -> None:
         if withdrawn:
             encoded = [revocation.encode() for revocation in withdrawn]
-            self._layers.publish(None, {"type": _CONTROL, "origin": self._origin, "revocations": encoded})
+            self._layers.publish_to_all({"type": _CONTROL, "origin": self._origin, "revocations": encoded})
 
     def _on_message(self, message: Message) -> None:
         if message["origin"] == self._origin:

@@ -229,10 +229,9 @@ def _expect_more(operation: Operation, request: _Request) -> None:
     if operation.registered + len(steps) > operation.expected:
         raise errors.Conflict("These are more steps than the operation expects.", expected=operation.expected)
     operation.registered += len(steps)
-    operation.is_batch = operation.is_batch or request.plan.is_batch
     operation.topic = _topic(operation.user, {operation.topic, *(step.topic for step in steps)})
     operation.last_request_at = request.now
-    operation.save(update_fields=["registered", "is_batch", "topic", "last_request_at"])
+    operation.save(update_fields=["registered", "topic", "last_request_at"])
 
 
 def _topic(user: User, named: set[str]) -> str:

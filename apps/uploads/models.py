@@ -65,9 +65,9 @@ class Upload(models.Model):
     A file on its way into storage.
 
     ``offset`` counts the bytes that are safe: those of its parts, and of ``tail_key``, an object beside the upload with
-    what is too small for a part. Whoever moves bytes or completes it holds a lease (``lease_token``), and each lease
-    raises ``attempt``: a write that carries an older attempt changes nothing. ``asked_at`` is when someone else asked
-    the holder to let go.
+    what is too small for a part. Whoever moves bytes or completes it holds a lease: a write with another
+    ``lease_token`` changes nothing. ``attempt`` counts the leases. ``asked_at`` is when someone else asked the holder to
+    let go.
 
     A partial upload (tus concatenation) has neither target nor step; a final one names its ``parts_of``.
     """

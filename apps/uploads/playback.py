@@ -12,7 +12,7 @@ LEAST_SECONDS, SPARE_SECONDS, LONGEST_SECONDS = 3600, 3600, 7 * 86400
 _SHOWN_INLINE = ("video/", "audio/", "image/png", "image/jpeg", "image/webp", "image/gif", "application/pdf")
 
 
-def of(file: StoredFile, *, download: bool = False) -> dict[str, Any]:
+def of(file: StoredFile) -> dict[str, Any]:
     """
     Make a URL for reading a file, and say until when it holds: its duration and an hour, at least an hour.
 
@@ -25,7 +25,7 @@ def of(file: StoredFile, *, download: bool = False) -> dict[str, Any]:
         raise errors.Gone("This file is missing from storage; upload it again.")
     lasts = lifetime(file)
     expires_at = clock.now() + lasts
-    is_inline = not download and file.content_type.startswith(_SHOWN_INLINE)
+    is_inline = file.content_type.startswith(_SHOWN_INLINE)
     url = storage.store().presign_get(
         *(file.key, int(lasts.total_seconds())),
         content_type=file.content_type,

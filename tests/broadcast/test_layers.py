@@ -271,7 +271,7 @@ async def test_layers_carry_a_message_for_all_to_all(start):
     networks = [Network(), Network()]
     here, there = [await start(network.layer) for network in networks]
     layers = Layers([here.node, there.node])
-    layers.publish(None, {"type": "control"})
+    layers.publish_to_all({"type": "control"})
     await here.wait_for(1)
     await there.wait_for(1)
 
