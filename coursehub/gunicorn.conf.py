@@ -1,6 +1,7 @@
 # ruff: noqa: N999
 """How gunicorn serves the API: threads, since a request mostly waits for the database."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,10 @@ import threading
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from gunicorn import util
 from gunicorn.http.unreader import SocketUnreader
+
+from apps.core import errors
 
 try:
     # All settings are read by that: what is wrong with them is said here once, and not by each worker with a traceback.
@@ -37,6 +41,18 @@ limit_request_line = 8190
 # for each piece: eight times the CPU.
 SocketUnreader.max_body_chunk = 64 * 1024
 limit_request_field_size = 17 * 1024  # Upload-Metadata, with a name of whatever length
+
+
+def _write_error(connection: Any, status: int, reason: str, message: str) -> None:
+    """Answer a request that never gets to Django, since it cannot be read, in the form that all errors have."""
+    kind = errors.CourseHubError if status == 500 else errors.Invalid
+    body = json.dumps({"success": False, "error": kind(message).as_dict()})
+    fields = f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    util.write_nonblock(connection, f"HTTP/1.1 {status} {reason}\r\n{fields}\r\n{body}".encode("ascii"))
+
+
+# gunicorn's own writes HTML.
+util.write_error = _write_error
 
 
 def on_starting(server: Any) -> None:

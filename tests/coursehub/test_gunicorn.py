@@ -1,8 +1,11 @@
 """How gunicorn is told to serve the API."""
 
+import json
+import logging
 import os
 import runpy
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from gunicorn import util
+from gunicorn.http import errors
+from gunicorn.workers.base import Worker
 
 from apps.core import health
 from coursehub import tuning
@@ -49,6 +55,32 @@ def test_a_variable_that_cannot_be_used_ends_it_with_one_line(monkeypatch: pytes
     monkeypatch.delitem(sys.modules, "coursehub.settings.environment")
     with pytest.raises(SystemExit, match=f"^{name} must be "):
         runpy.run_path(str(CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "code", "message"),
+    [
+        (errors.InvalidHeader("X: \x01é"), 400, "validation_error", "Invalid HTTP Header: 'X: \\x01é'"),
+        (errors.LimitRequestLine(9000, 8190), 414, "validation_error", "Request Line is too large (9000 > 8190)"),
+        (errors.LimitRequestHeaders("too many"), 431, "validation_error", "Error parsing headers: 'too many'"),
+        (errors.UnsupportedTransferCoding("gzip"), 501, "validation_error", "Unsupported transfer coding: 'gzip'"),
+        (ZeroDivisionError(), 500, "internal_error", "Something went wrong."),
+    ],
+)
+def test_what_never_gets_to_django_is_answered_in_the_one_form_of_errors(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception, status: int, code: str, message: str
+):
+    monkeypatch.setattr(util, "write_error", None)
+    runpy.run_path(str(CONFIG))
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(5)
+    with ours, theirs:
+        Worker.handle_error(SimpleNamespace(log=logging.getLogger("test")), None, ours, ("127.0.0.1", 1), problem)
+        head, _, body = theirs.recv(4096).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert {b"Content-Type: application/json", b"Content-Length: %d" % len(body)} <= set(head.split(b"\r\n"))
+    assert json.loads(body) == {"success": False, "error": {"code": code, "message": message}}
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -323,6 +324,47 @@ def test_unknown_paths(owner: Api, site: Site) -> None:
 def test_hosts_that_are_not_ours(owner: Api, host: str) -> None:
     assert refusal(owner.get("courses/", Host=host)) == INVALID
     assert refusal(owner.get("/nowhere/", Host=host))[0] in (400, 404)
+
+
+# What is not even HTTP
+
+UNREADABLE = {
+    "a control character in a header": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x01\r\n\r\n", 400),
+    "no version of HTTP": (b"GET / SPDY\r\n\r\n", 400),
+    "an endless path": (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+    "a long header": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+    "many headers": (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: x\r\n" * 200 + b"\r\n", 431),
+}
+
+
+@pytest.mark.parametrize(("request_", "status"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_requests_that_cannot_be_read(owner: Api, request_: bytes, status: int) -> None:
+    parts = urlsplit(owner.url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+        connection.sendall(request_)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        answer = json.loads(response.read())
+    assert (response.status, response.headers["Content-Type"]) == (status, "application/json")
+    assert (answer["success"], answer["error"]["code"]) == (False, "validation_error")
+
+
+def test_the_longest_query_that_can_be_meant_is_read(owner: Api) -> None:
+    query = {
+        "q": "🌱" * 200,
+        "cursor": "x" * 2000,
+        "limit": 200,
+        "ordering": "-lastUsedAt",
+        "trashed": "true",
+        "category": "document",
+        "usage": "unused",
+        "status": "processing",
+        "minSize": 2**63 - 1,
+        "maxSize": 2**63 - 1,
+        **dict.fromkeys(("createdAfter", "createdBefore"), "2026-11-22T19:15:59.123456+00:00"),
+    }
+    answer = owner.get(f"media/?{urlencode(query)}")
+    assert refusal(answer) == INVALID and list(answer.body["error"]["fields"]) == ["cursor"]
 
 
 # Bodies of a size
