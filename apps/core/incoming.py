@@ -11,18 +11,24 @@ _NESTING = frozenset({dict, list})
 
 def read_json(text: str) -> Any:
     """
-    Read JSON.
+    Read JSON. Numbers that are the same to JSON are the same here: 3.0 is 3.
 
     Raises:
         ValueError: it is none, or nested deeper than `DEEPEST`.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_float=_read_number, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if _depth(value) > DEEPEST:
         raise ValueError("nested too deeply")
     return value
+
+
+def _read_number(text: str) -> float:
+    """Read a number that is not written as a whole one. From 2**53 on it may stand for another that is near."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _refuse_constant(name: str) -> NoReturn:
