@@ -5,6 +5,7 @@ A library is its owner's alone. Whoever is a member of a course may see and play
 they are told that they may not do more, where others are told that there is nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from apps.media import selectors
 from apps.media.errors import InTrash
 from apps.media.models import Media, MediaLink
 from apps.operations import selectors as operations
+from apps.operations.models import Step, StepStatus
 from broadcast.contracts import topics
 
 
@@ -114,10 +116,21 @@ def removable_link(user: User, link_id: UUID) -> FoundLink:
         return _link_to_come(user, link_id)
     if row.media.owner_id != user.pk:
         courses.changeable_course(user, row.home_id, "media.unlink")
-    return found_link(row)
+    return _found_link(row)
 
 
-def found_link(row: MediaLink) -> FoundLink:
+def own_links(user: User, ids: Collection[UUID]) -> dict[UUID, FoundLink]:
+    """Find the links of the user's files among these; one that they are about to have made is there already."""
+    # Asked first: what is made in between shows in the rows, and not the other way round.
+    making = Step.objects.filter(
+        lane=topics.user(user.pk), status=StepStatus.PENDING, action="media.link", creates__in=ids
+    )
+    coming = {link.link_id: link for link in (_link_made_by(step, user) for step in making)}
+    rows = MediaLink.objects.filter(pk__in=ids, media__owner=user).select_related("media")
+    return coming | {row.pk: _found_link(row) for row in rows}
+
+
+def _found_link(row: MediaLink) -> FoundLink:
     """Describe a link that is there; its ``media`` is loaded."""
     type_ = "video" if row.video_id else "chapter" if row.chapter_id else "course"
     target = row.video_id or row.chapter_id or row.course_id
@@ -131,10 +144,15 @@ def _link_to_come(user: User, link_id: UUID) -> FoundLink:
         row = MediaLink.objects.select_related("media").filter(pk=link_id, media__owner=user).first()
         if row is None:
             raise NotFound("There is no such link.")
-        return found_link(row)
-    payload = coming.payload
+        return _found_link(row)
+    return _link_made_by(coming, user)
+
+
+def _link_made_by(step: Step, user: User) -> FoundLink:
+    """Describe the link that a step of the user's is about to make; only a file's owner makes any."""
+    payload = step.payload
     named = (payload["mediaId"], payload["courseId"], payload["targetType"], payload["targetId"], payload["role"])
-    return FoundLink(user.pk, link_id, *named)
+    return FoundLink(user.pk, UUID(payload["linkId"]), *named)
 
 
 def check_target_readable(user: User, target_type: str, target_id: UUID) -> None:

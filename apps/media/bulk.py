@@ -14,7 +14,7 @@ from apps.accounts.models import User
 from apps.core import ids, sql
 from apps.courses.plans import resolve
 from apps.media import access, plans, schemas
-from apps.media.models import Media, MediaLink
+from apps.media.models import Media
 from apps.operations import selectors as operations
 from apps.operations import submit
 from apps.operations.lanes import Outcome
@@ -69,8 +69,7 @@ def link(user: User, body: schemas.BulkLink, identity: Identity) -> Plan:
 
 def unlink(user: User, body: schemas.BulkUnlink, identity: Identity) -> Plan:
     """Plan the end of links of the user's own files."""
-    rows = MediaLink.objects.filter(pk__in=body.link_ids, media__owner=user).select_related("media")
-    found = {row.pk: access.found_link(row) for row in rows}
+    found = access.own_links(user, body.link_ids)
     payloads, named = [], []
     for id_ in body.link_ids:
         link = found.get(id_)

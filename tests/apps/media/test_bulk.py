@@ -95,6 +95,26 @@ def test_somebody_elses_links_are_as_unknown_as_those_that_are_not_there(
     assert Media.objects.get(pk=theirs).link_count == 1
 
 
+@pytest.mark.parametrize("batch", [1, STEADY])
+def test_links_that_are_still_being_made_are_removed_behind_their_creation(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=batch))
+    lane, course = f"user:{owner.pk}", api.course()
+    runner.run_lane(f"course:{course}")
+    files = [a_file(owner), a_file(owner)]
+    body = {"targetType": "course", "targetId": course}
+    links = [api.post(f"media/{media}/links/", body).data["linkId"] for media in (files[0], *files)]
+    removed = api.post("media/bulk/unlink/", {"linkIds": links})
+    runner.run_lane(lane)
+
+    errors = [step["error"] for step in api.operation(removed)["steps"]]
+    assert (errors[0], errors[2]) == (None, None) and errors[1]["code"] == "dependency_failed"
+    assert api.get(f"media-links/?targetType=course&targetId={course}").data == []
+    told = [event["data"]["mediaId"] for event in events_of(lane) if event["type"] == "media-unlink-complete"]
+    assert told == files
+
+
 def test_a_dry_run_says_what_would_happen_and_does_nothing(live: ApiClient, owner: User) -> None:
     free, used, trashed = a_file(owner, size=5), a_file(owner, size=6), a_file(owner)
     live.post(f"media/{used}/links/", {"targetType": "course", "targetId": live.course()})
