@@ -78,7 +78,8 @@ class Settings:
     frames_per_second: float = 20
     """Of one connection in the long run; three times ``topics_per_connection`` may come at once."""
     http_connections: int = 4096
-    """Connections that are neither a WebSocket nor a stream: half open, or HTTP between two requests."""
+    """Connections that are neither a WebSocket nor a stream, of each kind: half open, HTTP between two requests, new to
+    the bridge."""
     trusted_proxies: tuple[Network, ...] = parse_networks("127.0.0.0/8, ::1")
     """Whose X-Forwarded-For is believed."""
     cors_allowed_origins: tuple[str, ...] = _LOCAL_ORIGINS

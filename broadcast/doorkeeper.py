@@ -16,6 +16,7 @@ from daphne.server import reactor  # type: ignore[import-untyped]
 from twisted.internet import protocol
 from twisted.python.failure import Failure
 
+from broadcast.entrance import Waiting
 from broadcast.ingest import BridgeConnection, Flushing
 from broadcast.requests import PREFIX
 from broadcast.service import Service
@@ -58,11 +59,17 @@ class Doorkeeper(protocol.Protocol):
 
 
 class Door:
-    """Moves connections between Twisted and asyncio; ``build_inner`` makes Daphne's protocol for an address."""
+    """
+    Moves connections between Twisted and asyncio.
 
-    def __init__(self, service: Service, build_inner: Callable[[Any], Any]) -> None:
+    ``build_inner`` makes Daphne's protocol for an address; ``strangers`` are those who post, and have not shown yet
+    that they may.
+    """
+
+    def __init__(self, service: Service, build_inner: Callable[[Any], Any], strangers: Waiting) -> None:
         self._service = service
         self._build_inner = build_inner
+        self._strangers = strangers
         self._flushing = Flushing()
         self._moving: set[asyncio.Task[Any]] = set()
 
@@ -75,7 +82,8 @@ class Door:
         transport.stopReading()
         loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
         made = loop.connect_accepted_socket(
-            lambda: BridgeConnection(self._service, begun, self._hand_back, self._flushing), transport.getHandle()
+            lambda: BridgeConnection(self._service, begun, self._hand_back, self._flushing, self._strangers),
+            transport.getHandle(),
         )
         task = loop.create_task(made)
         self._moving.add(task)

@@ -32,7 +32,7 @@ class House(Protocol):
 
 class Waiting:
     """
-    Connections that are neither a WebSocket nor a stream: half open, or HTTP between two requests.
+    Connections that are neither a WebSocket nor a stream: half open, HTTP between two requests, or new to the bridge.
 
     At most ``capacity``, for ``patience_seconds`` each. One more, and the one that has been silent for longest is cut
     off, so that silent ones keep nobody out. ``on_cut`` is called for each that is cut off.

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Final, cast
 
 from broadcast import publish, requests
+from broadcast.entrance import Waiting
 from broadcast.publish import Answer
 from broadcast.requests import Expects, Foreign, Found, Post, Refused
 from broadcast.service import Service
@@ -59,11 +60,16 @@ class BridgeConnection(asyncio.BufferedProtocol):
     One connection that POSTs to the bridge.
 
     ``begun``: what was read of it already. ``hand_back`` gets the connection when something else is asked for on it.
+    It is among the ``strangers`` until it has brought a POST with a valid signature.
     """
 
-    def __init__(self, service: Service, begun: bytes, hand_back: HandBack, flushing: Flushing) -> None:
+    def __init__(
+        self, service: Service, begun: bytes, hand_back: HandBack, flushing: Flushing, strangers: Waiting
+    ) -> None:
         self._service = service
         self._flushing = flushing
+        self._strangers = strangers
+        self._is_stranger = True
         self._begun = begun
         self._hand_back = hand_back
         self._loop = asyncio.get_running_loop()
@@ -112,6 +118,11 @@ class BridgeConnection(asyncio.BufferedProtocol):
         """Let go of everything; what was taken stays taken."""
         self._over = True
         self._timer.cancel()
+        self._strangers.forget(self)
+
+    def abortConnection(self) -> None:  # noqa: N802
+        """Be cut off, as those that wait are."""
+        self._transport.abort()
 
     def flush(self) -> None:
         """Write the answers that wait."""
@@ -120,6 +131,8 @@ class BridgeConnection(asyncio.BufferedProtocol):
             self._transport.write(b"".join(answers))
 
     def _receive(self, data: bytes) -> None:
+        if self._is_stranger:
+            self._strangers.note(self, self._loop.time())
         if self._reader.is_between:
             self._since = self._loop.time()
         self._reader.feed(data)
@@ -153,10 +166,19 @@ class BridgeConnection(asyncio.BufferedProtocol):
             answer = publish.post(self._service, post.body, timestamp=post.timestamp, signature=post.signature)
         except Exception:
             answer = _fail()
+        else:
+            if self._is_stranger:
+                self._recognize(answer)
         if isinstance(answer, Answer):
             self._answer(answer, post.keep_alive)
         else:
             self._answering = self._loop.create_task(self._answer_later(answer, post.keep_alive))
+
+    def _recognize(self, answer: Answer | Awaitable[Answer]) -> None:
+        # What else is wrong with a POST is said only to those whose signature is valid.
+        self._is_stranger = isinstance(answer, Answer) and answer.status == HTTPStatus.UNAUTHORIZED
+        if not self._is_stranger:
+            self._strangers.forget(self)
 
     async def _answer_later(self, pending: Awaitable[Answer], keep_alive: bool) -> None:
         try:

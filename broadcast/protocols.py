@@ -178,7 +178,9 @@ class RequestFactory(HTTPFactory):  # type: ignore[misc]
         settings = server.settings
         self.half_open = self._make_waiting(settings.http_connections, settings.handshake_seconds, "half_open")
         self.channels = self._make_waiting(settings.http_connections, settings.http_idle_seconds, "idle")
-        self._door = Door(server.service, lambda _: Entrance(self, time.monotonic))
+        # A connection of the bridge looks after its own time.
+        strangers = self._make_waiting(settings.http_connections, settings.bridge_read_seconds, "half_open")
+        self._door = Door(server.service, lambda _: Entrance(self, time.monotonic), strangers)
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         """Make the first protocol of one connection."""

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from broadcast.config import Settings
+from broadcast.entrance import Waiting
 from broadcast.ingest import BridgeConnection, Flushing
 from broadcast.service import Service
 from tests.support.broadcast_fakes import Network
@@ -26,8 +27,9 @@ async def test_a_post_that_crashes_is_answered_and_the_next_one_too(caplog: pyte
     )
     service = Service(settings, make_layer=Network().layer, now_ms=_crash)
     ours, theirs = socket.socketpair()
+    strangers = Waiting(capacity=1, patience_seconds=1, on_cut=lambda: None)
     await asyncio.get_running_loop().connect_accepted_socket(
-        lambda: BridgeConnection(service, b"", lambda *_: None, Flushing()), ours
+        lambda: BridgeConnection(service, b"", lambda *_: None, Flushing(), strangers), ours
     )
     reader, writer = await asyncio.open_connection(sock=theirs)
     for _ in range(2):

@@ -54,6 +54,13 @@ def connect(broadcast: Broadcast) -> socket.socket:
     return socket.create_connection(("127.0.0.1", broadcast.port), timeout=10)
 
 
+def is_cut_off(connection: socket.socket) -> bool:
+    """Wait for the end of a connection that nothing more is to come on."""
+    with contextlib.suppress(ConnectionResetError):
+        return connection.recv(1) == b""
+    return True
+
+
 def test_posts_sent_ahead_are_answered_in_order(broadcast: Broadcast, course: str):
     with connect(broadcast) as connection:
         connection.sendall(
@@ -177,6 +184,22 @@ def test_answers_have_a_date(broadcast: Broadcast, course: str):
         connection.sendall(request(event(course, 1)))
         date = answers(connection, 1)[0].headers["Date"]
     assert abs(time.time() - time.mktime(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")) + time.timezone) < 5
+
+
+def test_posts_that_never_end_keep_nobody_out_and_cut_no_sender_off(start: Start, course: str):
+    broadcast = start(BROADCAST_HTTP_CONNECTIONS=3)
+    with connect(broadcast) as sender, connect(broadcast) as forger, contextlib.ExitStack() as stack:
+        sender.sendall(request(event(course, 1)))
+        forger.sendall(request(event(course, 1), secret="another"))
+        assert [answers(each, 1)[0].status for each in (sender, forger)] == [202, 401]
+        half_sent = [stack.enter_context(connect(broadcast)) for _ in range(4)]
+        for each in half_sent:
+            each.sendall(b"POST /broadcast HTTP/1.1\r\nHost: x\r\n")
+        assert is_cut_off(forger) and is_cut_off(half_sent[0])
+        sender.sendall(request(event(course, 2)))
+        half_sent[-1].sendall(b"\r\n")
+        assert [answers(each, 1)[0].status for each in (sender, half_sent[-1])] == [202, 401]
+    assert broadcast.metric("coursehub_limited_total") == 2
 
 
 @pytest.mark.parametrize(
