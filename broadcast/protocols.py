@@ -5,6 +5,7 @@ Daphne's protocols, with what this service needs of them: bounds, refusals befor
 """
 
 import asyncio
+import re
 import time
 from collections import deque
 from functools import cached_property
@@ -49,6 +50,7 @@ _MOST_DISCARDED_BYTES: Final = 16 * bridge.MAX_BODY_BYTES
 _MOST_UNREAD_FRAMES: Final = 64
 _FRAMES_A_TURN: Final = 32
 """Taken of one client before all others get their turn of the loop: about a millisecond's work."""
+_ORIGIN: Final = re.compile(rb"https?://[^/?]+", re.IGNORECASE)
 _PATH: Final = frames.PATH.encode()
 _STREAM_PATH: Final = streams.PATH.encode()
 _TOO_FAST: Final = text_frame(
@@ -61,6 +63,11 @@ class Request(WebRequest):  # type: ignore[misc]
 
     _received_bytes = 0
     _refused = False
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        """Take a request that is whole; of a target that says the host, too, only the rest counts (RFC 9112, 3.2.2)."""
+        origin = _ORIGIN.match(path)
+        super().requestReceived(command, path[origin.end() :] if origin else path, version)
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """Be told the body's size, if the client told it: too large a one is refused before it comes."""

@@ -174,6 +174,14 @@ def test_health_and_readiness(broadcast: Broadcast):
     assert broadcast.get("/readyz") == (200, {"success": True, "data": {"status": "ready"}})
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz?x=/", "/metrics"])
+def test_a_target_may_say_the_host(broadcast: Broadcast, path: str):
+    for host in ("http://x:8080", "HTTPS://[::1]"):
+        assert broadcast.request("GET", f"{host}{path}")[0] == 200
+    assert broadcast.request("GET", "http://x?/healthz")[0] == 404
+    assert broadcast.request("GET", "http:/healthz")[0] == 404
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 def test_who_asks_for_the_head_only_gets_that(broadcast: Broadcast, path: str):
     status, headers, body = broadcast.request("HEAD", path)

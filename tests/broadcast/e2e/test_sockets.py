@@ -314,6 +314,20 @@ def test_a_subprotocol_that_is_not_ascii_is_a_bad_request(broadcast: Broadcast):
     assert "ERROR" not in {line["level"] for line in broadcast.log_lines()}
 
 
+@pytest.mark.parametrize(("path", "answer"), [("/ws/", b"101"), ("/events", b"200")])
+def test_a_target_may_say_the_host(broadcast: Broadcast, user: str, path: str, answer: bytes):
+    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    upgrade = f"Upgrade: websocket\r\nConnection: Upgrade\r\n{key}" if path == "/ws/" else ""
+    with socket.create_connection(("127.0.0.1", broadcast.port), timeout=10) as client:
+        client.sendall(f"GET http://x{path}?ticket={ticket(user)} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n".encode())
+        heard = b""
+        while b'"subscribed"' not in heard:
+            data = client.recv(4096)
+            assert data, heard
+            heard += data
+    assert heard.startswith(b"HTTP/1.1 " + answer)
+
+
 @pytest.mark.parametrize("path", ["/", "/ws", "/ws/x/", "/broadcast", "/healthz"])
 async def test_other_paths_are_refused_before_the_upgrade(broadcast: Broadcast, user: str, path: str):
     with pytest.raises(InvalidStatus) as refused:
