@@ -37,7 +37,7 @@ from broadcast.sending.lines import CLOSED
 from broadcast.sending.turn import Turn
 from broadcast.streams import cors
 from broadcast.streams.protocol import StreamProtocol, make_scope
-from broadcast.web import encode
+from broadcast.web import NOT_FOUND, encode
 
 _TOO_LARGE_BODY: Final = (
     b'{"success": false, "error": {"code": "payload_too_large", "message": "The body is larger than may be."}}'
@@ -91,11 +91,13 @@ class Request(WebRequest):  # type: ignore[misc]
             self.channel.loseConnection()
             return None
         if self._wants_upgrade():
-            if self.path != _PATH:
-                # As an ordinary request it gets an ordinary answer.
-                self.requestHeaders.removeHeader(b"upgrade")
-            else:
+            if self.path == _PATH:
                 return self._upgrade()
+            if self.method == b"GET" and self.path != _STREAM_PATH:
+                self._end_with(NOT_FOUND)
+                return None
+            # As an ordinary request it gets an ordinary answer.
+            self.requestHeaders.removeHeader(b"upgrade")
         if self.path == _STREAM_PATH and self.method == b"GET":
             self._begin_stream()
             return None

@@ -13,6 +13,7 @@ from broadcast.publish import Answer, refuse, unavailable
 from broadcast.service import Service
 from broadcast.streams import cors
 
+NOT_FOUND: Final = refuse(404, "not_found", "There is nothing here.")
 _DRAINING: Final = "This process is leaving."
 _FULL_RETRY_AFTER_SECONDS: Final = 30
 
@@ -48,7 +49,7 @@ class WebApplication:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | bytes:
         methods = self._routes.get(scope["path"])
         if methods is None:
-            return refuse(404, "not_found", "There is nothing here.")
+            return NOT_FOUND
         handle = methods.get(scope["method"])
         if handle is None:
             allowed = {"Allow": ", ".join(methods)}
