@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_ready
+from django.core.exceptions import ImproperlyConfigured
 
 from coursehub import tuning
 from coursehub.threads import WarmThreads
@@ -17,6 +18,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coursehub.settings")
 app = Celery("coursehub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@app.on_configure.connect
+def _read_settings(**kwargs: Any) -> None:  # noqa: ARG001
+    """Say in one line what is wrong with the settings; Celery would say it with a traceback."""
+    try:
+        from coursehub import settings  # noqa: F401
+    except ImproperlyConfigured as problem:
+        raise SystemExit(str(problem)) from None
 
 
 @setup_logging.connect

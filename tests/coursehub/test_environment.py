@@ -110,9 +110,10 @@ def test_a_setting_that_cannot_be_used_is_refused_by_name(
         _settings(monkeypatch, **{name: value})
 
 
-def test_a_command_says_in_one_line_what_it_cannot_use() -> None:
+@pytest.mark.parametrize("command", ["manage.py relay", "-m celery -A coursehub worker"])
+def test_a_command_says_in_one_line_what_it_cannot_use(command: str) -> None:
     environ = os.environ | {"LOG_LEVEL": "LOUD"}
-    ended = subprocess.run([sys.executable, "manage.py", "relay"], env=environ, cwd=PROJECT, capture_output=True)
+    ended = subprocess.run([sys.executable, *command.split()], env=environ, cwd=PROJECT, capture_output=True)
     assert (ended.returncode, ended.stdout) == (1, b"")
     assert ended.stderr.startswith(b"LOG_LEVEL must be one of DEBUG, INFO") and ended.stderr.count(b"\n") == 1
 
