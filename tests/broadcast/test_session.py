@@ -147,6 +147,19 @@ def test_refresh_replaces_the_ticket(terms: Terms):
     assert session.tick(NOW + LIFETIME) == [Send({"type": "expiring", "expiresAt": NOW + 5 + LIFETIME})]
 
 
+def test_refresh_forgets_what_tickets_of_subscriptions_granted(terms: Terms):
+    session = open_session(terms, OWN)
+    for topic in (COURSE, OTHER):
+        say(session, "subscribe", topic=topic, ticket=sign(topic))
+    effects = say(session, "refresh", ticket=sign(OWN, OTHER, at=NOW + 5), now=NOW + 5)
+    assert effects == [
+        Send({"type": "refreshed", "expiresAt": NOW + 5 + LIFETIME, "topics": [OWN, OTHER]}),
+        Leave(COURSE),
+        Send({"type": "unsubscribed", "topic": COURSE, "code": "not_in_ticket"}),
+    ]
+    assert error_of(say(session, "subscribe", topic=COURSE, now=NOW + 5)) == "permission_denied"
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
