@@ -60,7 +60,7 @@ def _load() -> ModuleType:
 def _give_up_rights() -> None:
     """Let nothing be opened, written or grown from here on."""
     for kind, limit in (
-        (resource.RLIMIT_NOFILE, 3),  # these we have
+        (resource.RLIMIT_NOFILE, 0),  # what is open stays; a limit of 3 would let one that is closed be had again
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_CPU, CPU_SECONDS),
         (resource.RLIMIT_FSIZE, 0),

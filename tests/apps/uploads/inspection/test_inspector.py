@@ -322,8 +322,30 @@ def test_the_child_has_neither_environment_nor_a_way_to_open_anything(monkeypatc
     assert seen["descriptors"] == [0, 1, 2]
     limits = seen["limits"]
     assert isinstance(limits, dict)
-    assert limits["Max open files"] == "3" and limits["Max file size"] == "0"
+    assert limits["Max open files"] == "0" and limits["Max file size"] == "0"
     assert int(limits["Max address space"]) <= 1024**3 and int(limits["Max cpu time"]) <= 20
+
+
+TAKEN_OVER = """
+import os, socket, sys
+sys.path.insert(0, sys.argv[1])
+from apps.uploads.inspection import child
+child._load()
+child._give_up_rights()
+os.close(0)
+os.close(1)
+for tries in (lambda: open(f"/proc/{os.getppid()}/environ"), socket.socket, os.pipe, lambda: os.dup(2)):
+    try:
+        os.write(2, f"got {tries()}".encode())
+    except OSError:
+        os.write(2, b"no ")
+"""
+
+
+def test_descriptors_that_the_child_closes_are_not_to_be_had_again() -> None:
+    command = [sys.executable, "-I", "-c", TAKEN_OVER, str(inspector._ROOT)]
+    done = subprocess.run(command, env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=True)
+    assert done.stderr == b"no no no no "
 
 
 def test_many_files_are_looked_at_at_once() -> None:
