@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 
@@ -39,11 +38,13 @@ class TusView(ApiView):
 
     parser_classes = [FileLeftToView]
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        made = super().initialize_request(request, *args, **kwargs)
         method = request.headers.get("X-HTTP-Method-Override", "").upper()
         if request.method == "POST" and method in _OVERRIDDEN:
-            request.method = method
-        return super().dispatch(request, *args, **kwargs)
+            # For this view alone. The client waits for the body that an answer to its POST may have.
+            made.method = method
+        return made
 
     def get_permissions(self) -> Any:
         return [AllowAny()] if self.request.method == "OPTIONS" else super().get_permissions()

@@ -14,6 +14,8 @@ from django.test import Client
 from apps.accounts.models import User
 from apps.uploads import leases, moving, storage
 from apps.uploads.errors import Busy
+from apps.core import ids
+from apps.uploads import leases, storage
 from apps.uploads.models import Part, Purge, StoredFile, Upload, UploadStatus
 from tests.support.api import ApiClient
 from tests.support.memory_store import MemoryStore
@@ -310,6 +312,18 @@ def test_methods_may_hide_behind_post(tus: Tus, target: Any, store: MemoryStore)
     sent = {"content_type": "application/offset+octet-stream", "upload_offset": "0"}
     assert tus.request("POST", url, b"film", x_http_method_override="PATCH", **sent).status == 204
     assert _stored(store) == b"film"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
+def test_a_method_that_hid_behind_post_is_answered_and_logged_as_the_post_it_was(
+    tus: Tus, chapter: str, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "coursehub.access"):
+        sent = {"content_type": "application/offset+octet-stream", "upload_offset": "0"}
+        said = tus.request("POST", f"{TUS}{ids.new_id()}", x_http_method_override=method, **sent)
+    assert (said.status, said.error["code"]) == (404, "not_found")
+    assert len(said.body) == int(said.headers["Content-Length"])
+    assert [record.method for record in caplog.records if record.name == "coursehub.access"] == ["POST"]
 
 
 def test_termination_ends_the_upload_and_its_operation(live: ApiClient, tus: Tus, target: Any) -> None:
