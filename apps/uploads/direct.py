@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models.functions import Greatest
 
 from apps.core import clock, errors
-from apps.uploads import figures, hints, receiving, services, storage
+from apps.uploads import figures, hints, receiving, services, sizes, storage
 from apps.uploads.errors import Busy, Fenced
 from apps.uploads.models import Part, Protocol, Upload, UploadStatus
 from apps.uploads.storage import PartInfo
@@ -41,10 +41,13 @@ def sign(upload: Upload, numbers: Collection[int]) -> dict[int, str]:
     Make URLs to which the parts with these numbers may be PUT within the hour.
 
     Raises:
+        errors.Invalid: no file of the upload's size has parts with such numbers.
         errors.Conflict: the upload is not open for parts.
+        errors.PayloadTooLarge: more has arrived than it may have, and so it has ended.
         Busy, storage.StorageAway: storage has to be asked first, and does not answer.
     """
     _check_open(upload)
+    _check_numbers(upload, numbers)
     if not upload.storage_upload_id:
         try:
             with _asking() as asked:
@@ -59,9 +62,10 @@ def sign(upload: Upload, numbers: Collection[int]) -> dict[int, str]:
 
 def arrived(upload: Upload) -> list[PartInfo]:
     """
-    Ask storage which parts have arrived.
+    Ask storage which parts have arrived. An upload that got more than it may have ends.
 
     Raises:
+        errors.PayloadTooLarge: it has ended so.
         Busy, storage.StorageAway: it does not answer.
     """
     _check_open(upload)
@@ -69,7 +73,9 @@ def arrived(upload: Upload) -> list[PartInfo]:
         return []
     with _asking() as asked:
         found = asked.list_parts(upload.key, upload.storage_upload_id)
-    _note(upload, sum(part.size for part in found))
+    count = sum(part.size for part in found)
+    _hold_to_size(upload, count)
+    _note(upload, count)
     return found
 
 
@@ -146,6 +152,12 @@ def _check_open(upload: Upload) -> None:
         raise errors.Conflict("This upload has all its parts.", status=upload.status)
 
 
+def _check_numbers(upload: Upload, numbers: Collection[int]) -> None:
+    last = sizes.parts_max(upload.declared_size)
+    if not all(1 <= number <= last for number in numbers):
+        raise errors.Invalid(fields={"partNumbers": [f"Parts of this file are numbered from 1 to {last}."]})
+
+
 def _check_each_once(parts: Sequence[Part]) -> None:
     if len({part.number for part in parts}) != len(parts):
         raise errors.Invalid(fields={"parts": ["Each part once."]})
@@ -174,6 +186,15 @@ def _look(upload: Upload) -> None:
             _looked_at.popitem(last=False)
     with suppress(Busy):
         arrived(upload)
+
+
+def _hold_to_size(upload: Upload, count: int) -> None:
+    """End an upload of which storage has more than it may have: the URLs that are out would take more and more."""
+    try:
+        sizes.check_arrived(upload, count)
+    except errors.PayloadTooLarge as error:
+        services.fail(upload.pk, error)
+        raise
 
 
 def _note(upload: Upload, count: int) -> None:

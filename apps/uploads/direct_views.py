@@ -26,6 +26,7 @@ from apps.uploads.services import Announced
 from apps.uploads.tus import headers
 
 _NUMBER = OpenApiParameter("number", {"type": "integer", "minimum": 1, "maximum": sizes.PARTS_MAX}, "path")
+_ENDED = {413: "More has arrived than the file may have, and the upload has ended; or the body is too large."}
 _FROM_METADATA = ("operationId", "stepId", "expect", "size", "checksum", "target")
 
 
@@ -86,7 +87,7 @@ class MultipartView(ApiView):
 
     throttle_classes = ()
 
-    @documentation.answers(None, answer=schemas.Arrived, can_fail=(404, 409, 410, 502))
+    @documentation.answers(None, answer=schemas.Arrived, can_fail=(404, 409, 410, 413, 502), reasons=_ENDED)
     def get(self, request: Request, upload_id: UUID) -> JsonResponse:
         """List the parts that have arrived, as a bare list of ``{PartNumber, Size, ETag}``."""
         found = direct.arrived(selectors.upload(user_of(request), upload_id))
@@ -108,11 +109,15 @@ class SignView(ApiView):
     throttle_classes = ()
 
     @documentation.answers(
-        None, answer=schemas.Signed, parameters=[_NUMBER], can_fail=(400, 404, 409, 410, 502), name="uploads_s3_sign"
+        None,
+        answer=schemas.Signed,
+        parameters=[_NUMBER],
+        can_fail=(400, 404, 409, 410, 413, 502),
+        name="uploads_s3_sign",
+        reasons=_ENDED,
     )
     def get(self, request: Request, upload_id: UUID, number: int) -> JsonResponse:
         """Sign the URL to which a part may be PUT: ``{url, method, expires}``."""
-        _check_numbers([number])
         upload = selectors.upload(user_of(request), upload_id)
         urls = direct.sign(upload, [number])
         return JsonResponse({"url": urls[number], "method": "PUT", "expires": direct.URL_SECONDS})
@@ -123,28 +128,32 @@ class BatchView(ApiView):
 
     throttle_classes = ()
 
-    @documentation.answers(None, answer=schemas.SignedBatch, query=schemas.Numbers, can_fail=(400, 404, 409, 410, 502))
+    @documentation.answers(
+        None,
+        answer=schemas.SignedBatch,
+        query=schemas.Numbers,
+        can_fail=(400, 404, 409, 410, 413, 502),
+        reasons=_ENDED,
+    )
     def get(self, request: Request, upload_id: UUID) -> JsonResponse:
         """Sign many parts at once: ``{presignedUrls: {number: url}}``."""
         query = self.query(schemas.Numbers)
         return self._sign(request, upload_id, [int(number) for number in query.partNumbers.split(",")])
 
     @documentation.answers(
-        None, answer=schemas.SignedBatch, body=schemas.SignBatch, can_fail=(400, 404, 409, 410, 413, 415, 502)
+        None,
+        answer=schemas.SignedBatch,
+        body=schemas.SignBatch,
+        can_fail=(400, 404, 409, 410, 413, 415, 502),
+        reasons=_ENDED,
     )
     def post(self, request: Request, upload_id: UUID) -> JsonResponse:
         """Sign many parts at once, their numbers in the body."""
         return self._sign(request, upload_id, parse(schemas.SignBatch, json_body(request)).part_numbers)
 
     def _sign(self, request: Request, upload_id: UUID, numbers: list[int]) -> JsonResponse:
-        _check_numbers(numbers)
         urls = direct.sign(selectors.upload(user_of(request), upload_id), numbers)
         return JsonResponse({"presignedUrls": {str(number): url for number, url in urls.items()}})
-
-
-def _check_numbers(numbers: list[int]) -> None:
-    if not all(1 <= number <= sizes.PARTS_MAX for number in numbers):
-        raise errors.Invalid(fields={"partNumbers": ["Parts are numbered from 1 to 10000."]})
 
 
 class PartsView(ApiView):

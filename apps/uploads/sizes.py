@@ -23,6 +23,12 @@ def part_size(size: int | None) -> int:
     return int(max(whole, settings.UPLOAD_PART_BYTES, LEAST_PART_BYTES))
 
 
+def parts_max(size: int | None) -> int:
+    """Tell how many parts a file can need: all but the last have 5 MiB or more. None: it may be any file."""
+    largest = settings.UPLOAD_MAX_BYTES if size is None else size
+    return int(min(-(-largest // LEAST_PART_BYTES), PARTS_MAX))
+
+
 def check(size: int | None) -> None:
     """
     Refuse sizes that cannot be.
@@ -47,6 +53,20 @@ def check_found(user: User, size: int, *, besides: UUID) -> None:
     """
     _check_largest(size)
     make_room_for_more(user, size, besides=besides)
+
+
+def check_arrived(upload: Upload, count: int) -> None:
+    """
+    Refuse more bytes of an open upload than it announced, or, if it said no size, than it may have.
+
+    Raises:
+        errors.PayloadTooLarge: that many are too many.
+        QuotaExceeded: there would be too many bytes.
+    """
+    if upload.declared_size is None:
+        check_found(upload.user, count, besides=upload.pk)
+    elif count > upload.declared_size:
+        raise errors.PayloadTooLarge("More came than was announced.", announced=upload.declared_size, found=count)
 
 
 def _check_largest(size: int) -> None:

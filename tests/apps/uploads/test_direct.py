@@ -229,6 +229,67 @@ def test_someone_elses_and_impossible_parts_are_refused(live: ApiClient, target:
     assert live.get("uploads/s3/params?filename=a").status == 400
 
 
+@pytest.mark.parametrize(("size", "last"), [(1, 1), (5 * MIB, 1), (5 * MIB + 1, 2), (None, 3)])
+def test_only_as_many_parts_are_signed_as_a_file_of_that_size_can_have(
+    live: ApiClient, target: Any, settings: Settings, size: int | None, last: int
+) -> None:
+    settings.UPLOAD_MAX_BYTES = 15 * MIB
+    id_ = _create(live, target, **({"size": size} if size else {})).body["uploadId"]
+    assert live.get(f"{MULTIPART}/{id_}/{last}").status == 200
+    for refused in (
+        live.get(f"{MULTIPART}/{id_}/{last + 1}"),
+        live.get(f"{MULTIPART}/{id_}/batch?partNumbers=1,{last + 1}"),
+        live.post(f"{MULTIPART}/{id_}/batch", {"partNumbers": [1, last + 1]}),
+    ):
+        assert (refused.status, refused.error["fields"]) == (
+            400,
+            {"partNumbers": [f"Parts of this file are numbered from 1 to {last}."]},
+        )
+
+
+@pytest.mark.parametrize("asks", ["/1", "/batch?partNumbers=1", ""])
+@pytest.mark.parametrize(
+    ("said", "limits", "code"),
+    [
+        ({"size": 4}, {}, "payload_too_large"),
+        ({}, {"UPLOAD_MAX_BYTES": 4}, "payload_too_large"),
+        ({}, {"UPLOAD_QUOTA_BYTES": 4}, "quota_exceeded"),
+    ],
+)
+def test_an_upload_of_which_storage_has_too_much_ends_at_once(
+    live: ApiClient,
+    course: str,
+    target: Any,
+    store: MemoryStore,
+    settings: Settings,
+    asks: str,
+    said: dict[str, int],
+    limits: dict[str, int],
+    code: str,
+) -> None:
+    for name, value in limits.items():
+        setattr(settings, name, value)
+    id_ = _create(live, target, **said).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    _put(store, 1, b"films")
+    direct._looked_at.clear()
+
+    refused = live.get(f"{MULTIPART}/{id_}{asks}")
+    assert (refused.status, refused.error["code"]) == (413, code)
+    failed = events_of(course)[-1]
+    assert (failed["type"], failed["data"]["error"]) == ("operation-failed", refused.error)
+    assert Purge.objects.filter(key=Upload.objects.get().key).exclude(storage_upload_id="").exists()
+    assert live.get(f"{MULTIPART}/{id_}/1").status == 410
+
+
+def test_an_upload_of_which_storage_has_all_goes_on(live: ApiClient, target: Any, store: MemoryStore) -> None:
+    id_ = _create(live, target, size=4).body["uploadId"]
+    live.get(f"{MULTIPART}/{id_}/1")
+    _put(store, 1, b"film")
+    direct._looked_at.clear()
+    assert live.get(f"{MULTIPART}/{id_}/1").status == live.get(f"{MULTIPART}/{id_}").status == 200
+
+
 def test_while_storage_is_busy_with_questions_only_those_who_need_an_answer_are_refused(
     live: ApiClient, target: Any, store: MemoryStore
 ) -> None:
