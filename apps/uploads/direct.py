@@ -57,7 +57,7 @@ def sign(upload: Upload, numbers: Collection[int]) -> dict[int, str]:
     _prolong(upload)
     _look(upload)
     store, id_ = storage.store(), upload.storage_upload_id
-    return {number: store.presign_part(upload.key, id_, number, URL_SECONDS) for number in numbers}
+    return {number: store.presign_part(upload.key, id_, number, URL_SECONDS) for number in sorted(set(numbers))}
 
 
 def arrived(upload: Upload) -> list[PartInfo]:

@@ -45,6 +45,7 @@ ETag = Annotated[Text, StringConstraints(min_length=1, max_length=253)]
 PartNumber = Annotated[int, Field(ge=1, le=sizes.PARTS_MAX), BeforeValidator(whole)]
 Target = Annotated[dict[str, Any], _AnyTarget()]
 _NUMBER = r"([1-9][0-9]{0,3}|10000)"
+_SIGNED_AT_ONCE = 1_000
 
 
 class FileData(Body):
@@ -145,13 +146,13 @@ class Numbers(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    partNumbers: Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{0,999}}$")]  # noqa: N815
+    partNumbers: Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{0,{_SIGNED_AT_ONCE - 1}}}$")]  # noqa: N815
 
 
 class SignBatch(Body):
     """Which parts to sign."""
 
-    part_numbers: Annotated[list[PartNumber], Field(min_length=1, max_length=sizes.PARTS_MAX)]
+    part_numbers: Annotated[list[PartNumber], Field(min_length=1, max_length=_SIGNED_AT_ONCE)]
 
 
 class MultipartAccepted(documentation.accepted(UploadIdData)):  # type: ignore[misc]

@@ -247,6 +247,21 @@ def test_only_as_many_parts_are_signed_as_a_file_of_that_size_can_have(
         )
 
 
+def test_a_thousand_parts_are_signed_at_a_time_each_once(
+    live: ApiClient, target: Any, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed: list[int] = []
+    monkeypatch.setattr(store, "presign_part", lambda _key, _id, number, _seconds: str(signed.append(number)))
+    batch = f"{MULTIPART}/{_create(live, target).body['uploadId']}/batch"
+    refused = live.post(batch, {"partNumbers": list(range(1, 1002))})
+    assert (refused.status, list(refused.error["fields"])) == (400, ["partNumbers"])
+    assert live.get(f"{batch}?partNumbers={','.join(map(str, range(1, 1002)))}").status == 400
+
+    given = live.post(batch, {"partNumbers": [2, 1] * 500}).body["presignedUrls"]
+    assert (list(given), signed) == (["1", "2"], [1, 2])
+    assert len(live.post(batch, {"partNumbers": list(range(1, 1001))}).body["presignedUrls"]) == 1000
+
+
 @pytest.mark.parametrize("asks", ["/1", "/batch?partNumbers=1", ""])
 @pytest.mark.parametrize(
     ("said", "limits", "code"),
