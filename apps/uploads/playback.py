@@ -8,13 +8,13 @@ from apps.core import clock, errors
 from apps.uploads import show, storage
 from apps.uploads.models import StoredFile
 
-LEAST_SECONDS, SPARE_SECONDS, LONGEST_SECONDS = 3600, 3600, 7 * 86400
+LEAST_SECONDS, SPARE_SECONDS, LONGEST_SECONDS = 3600, 3600, 86400
 _SHOWN_INLINE = ("video/", "audio/", "image/png", "image/jpeg", "image/webp", "image/gif", "application/pdf")
 
 
 def of(file: StoredFile) -> dict[str, Any]:
     """
-    Make a URL for reading a file, and say until when it holds: its duration and an hour, at least an hour.
+    Make a URL for reading a file, and say until when it holds: its duration and an hour, at most a day.
 
     Content-Type and Content-Disposition are ours, whatever the uploader said.
 

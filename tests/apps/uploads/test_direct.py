@@ -1,13 +1,15 @@
 """Straight to storage: what Uppy asks of its companion, and what the other tabs see."""
 
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from apps.accounts.models import User
-from apps.uploads import direct, storage
+from apps.core import clock
+from apps.uploads import direct, playback, storage
 from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import Answer, ApiClient, events_of
 from tests.support.bridge import MemoryBridge
@@ -350,3 +352,13 @@ def test_a_playback_url_lasts_as_long_as_the_video_and_names_its_own_type(
     assert f"seconds={6 * 3600}" in given["url"] and "response-content-type=video%2Fmp4" in given["url"]
     assert "inline%3B+filename%3D%22film.mp4" in given["url"]
     assert ApiClient(stranger).get(f"videos/{video}/playback/").status == 404
+
+
+@pytest.mark.parametrize(("hours", "holds"), [(0, 1), (22, 23), (23, 24), (200, 24)])
+def test_a_playback_url_holds_for_an_hour_at_least_and_a_day_at_most(hours: int, holds: int) -> None:
+    file = StoredFile(key="k", content_type="video/mp4", filename="film.mp4", duration_ms=hours * 3_600_000)
+    file.size, file.created_at = 1, clock.now()
+    given = playback.of(file)
+    assert f"seconds={holds * 3600}" in given["url"]
+    left = datetime.fromisoformat(given["expiresAt"]) - clock.now()
+    assert timedelta(hours=holds, seconds=-10) < left <= timedelta(hours=holds)
