@@ -66,8 +66,8 @@ class Upload(models.Model):
 
     ``offset`` counts the bytes that are safe: those of its parts, and of ``tail_key``, an object beside the upload with
     what is too small for a part. Whoever moves bytes or completes it holds a lease: a write with another
-    ``lease_token`` changes nothing. ``attempt`` counts the leases. ``asked_at`` is when someone else asked the holder to
-    let go.
+    ``lease_token`` changes nothing. ``attempt`` counts the leases. ``asked_at`` is when someone else asked the holder
+    to let go.
 
     A partial upload (tus concatenation) has neither target nor step; a final one names its ``parts_of``.
     """

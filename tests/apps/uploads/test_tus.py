@@ -12,10 +12,9 @@ import pytest
 from django.test import Client
 
 from apps.accounts.models import User
+from apps.core import ids
 from apps.uploads import leases, moving, storage
 from apps.uploads.errors import Busy
-from apps.core import ids
-from apps.uploads import leases, storage
 from apps.uploads.models import Part, Purge, StoredFile, Upload, UploadStatus
 from tests.support.api import ApiClient
 from tests.support.memory_store import MemoryStore
