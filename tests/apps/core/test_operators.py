@@ -89,6 +89,15 @@ def test_metrics_count_requests_and_tell_what_waits(live: ApiClient) -> None:
         assert name in text
 
 
+def test_metrics_count_methods_that_nobody_knows_as_one(api: ApiClient) -> None:
+    for method in ("EVIL1", "EVIL2"):
+        assert Client().generic(method, "/healthz").status_code == 405
+    text = api.get("/metrics").body.decode()
+
+    assert 'coursehub_request_seconds_count{method="other",route="healthz",status="405"} 2.0' in text
+    assert "EVIL" not in text
+
+
 def test_metrics_say_that_the_database_is_there(api: ApiClient) -> None:
     assert "coursehub_database_up 1.0" in api.get("/metrics").body.decode()
 
