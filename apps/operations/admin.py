@@ -36,7 +36,7 @@ class OperationAdmin(ReadOnly):
     inlines = [StepInline]
     actions = ["retry", "cancel"]
 
-    @admin.action(description="Retry the failed steps, for their user", permissions=["view"])
+    @admin.action(description="Retry the failed steps, for their user", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: "QuerySet[Operation]") -> None:
         for operation in queryset.select_related("user"):
             digest = submit.fingerprint(method="ADMIN", path=str(operation.pk), body={})
@@ -45,7 +45,7 @@ class OperationAdmin(ReadOnly):
             except errors.CourseHubError as error:
                 self.message_user(request, f"Operation {operation.key}: {error.message}", level="warning")
 
-    @admin.action(description="Cancel what has not begun", permissions=["view"])
+    @admin.action(description="Cancel what has not begun", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: "QuerySet[Operation]") -> None:
         for operation in queryset:
             try:

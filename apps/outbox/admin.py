@@ -20,6 +20,10 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Let those use actions on a row who might change it, were it to be edited by hand: looking is not enough."""
+        return super().has_change_permission(request)
+
 
 class BehindFilter(admin.SimpleListFilter):
     title = "delivery"
@@ -45,7 +49,7 @@ class TopicAdmin(ReadOnly):
         cursor = DeliveryCursor.objects.filter(topic=topic.name).first()
         return cursor.delivered_seq if cursor else None
 
-    @admin.action(description="Deliver all kept events again", permissions=["view"])
+    @admin.action(description="Deliver all kept events again", permissions=["act"])
     def redeliver(self, request: HttpRequest, queryset: "QuerySet[Topic]") -> None:
         services.redeliver([topic.name for topic in queryset])
         self.message_user(request, "They are on their way; clients drop what they have.")
@@ -71,7 +75,7 @@ class OutboxEventAdmin(ReadOnly):
     show_full_result_count = False
     actions = ["release"]
 
-    @admin.action(description="Release and deliver again", permissions=["view"])
+    @admin.action(description="Release and deliver again", permissions=["act"])
     def release(self, request: HttpRequest, queryset: "QuerySet[OutboxEvent]") -> None:
         for event in queryset:
             services.release(event)

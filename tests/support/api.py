@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from apps.accounts import tokens
@@ -89,6 +90,15 @@ def _dashed(headers: dict[str, str]) -> dict[str, str]:
 def a_user(name: str) -> User:
     """Make a user; no password, since tests bring tokens."""
     return User.objects.create(username=name)
+
+
+def clerks_browser(*may: str) -> Client:
+    """Give the admin as it is for someone who may do just this: ``view_topic``, …; nothing: only come in."""
+    clerk = User.objects.create(username="clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=may))
+    browser = Client()
+    browser.force_login(clerk)
+    return browser
 
 
 def events_of(topic: str | UUID) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from apps.accounts.models import User
 from apps.operations import runner
 from apps.operations.models import Operation, Request, Step
 from tests.apps.operations.notes import COURSE, LANE, Notes, ask, operation, outcomes
-from tests.support.api import events_of
+from tests.support.api import clerks_browser, events_of
 
 OPERATIONS, STEPS, USERS = "/admin/operations/operation/", "/admin/operations/step/", "/admin/accounts/user/"
 
@@ -148,14 +148,27 @@ def test_nothing_is_changed_by_hand(admin: Client, owner: User, notes: Notes, pa
     assert (operation().status, Step.objects.get().status) == ("pending", "pending")
 
 
-def test_whoever_may_not_look_may_not_act(owner: User, notes: Notes) -> None:
+@pytest.mark.parametrize(
+    ("may", "answered", "status"), [("", 403, "pending"), ("view", 200, "pending"), ("change", 302, "cancelled")]
+)
+def test_only_whoever_may_change_operations_may_act(
+    owner: User, notes: Notes, may: str, answered: int, status: str
+) -> None:
     ask(owner, "succeed")
-    client = Client()
-    client.force_login(User.objects.create(username="clerk", is_staff=True))
-    answer = client.post(OPERATIONS, {"action": "cancel", "_selected_action": [str(operation().pk)]})
+    clerk = clerks_browser(f"{may}_operation")
+    answer = clerk.post(OPERATIONS, {"action": "cancel", "_selected_action": [str(operation().pk)]})
 
-    assert answer.status_code == 403
-    assert operation().status == "pending"
+    assert answer.status_code == answered
+    assert operation().status == status
+
+
+def test_whoever_may_only_look_is_offered_no_action(owner: User, notes: Notes) -> None:
+    ask(owner, "succeed")
+    clerk = clerks_browser("view_operation")
+    page = _page(clerk, OPERATIONS)
+
+    assert "olga" in page
+    assert "Cancel what" not in page and "Retry the failed" not in page
 
 
 def test_rows_have_names(owner: User, notes: Notes) -> None:

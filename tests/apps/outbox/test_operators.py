@@ -12,7 +12,7 @@ from apps.core import clock
 from apps.outbox import delivery, lag, selectors, services
 from apps.outbox.models import DeliveryCursor, OutboxEvent, Topic
 from tests.apps.outbox.writing import CONTROL, COURSE, OTHER, THIRD, delivered, leased, revoke, withheld, write
-from tests.support.api import events_of
+from tests.support.api import clerks_browser, events_of
 from tests.support.bridge import MemoryBridge
 from tests.support.threads import Running
 
@@ -274,15 +274,26 @@ def test_the_admin_changes_nothing_by_hand(admin: Client, model: str) -> None:
     assert Topic.objects.get().last_seq == OutboxEvent.objects.get().seq == 1
 
 
-def test_whoever_may_not_look_may_not_act(bridge: MemoryBridge) -> None:
+@pytest.mark.parametrize(("may", "answered", "delivered_"), [("", 403, 1), ("view", 200, 1), ("change", 302, 0)])
+def test_only_whoever_may_change_topics_may_redeliver_them(
+    bridge: MemoryBridge, may: str, answered: int, delivered_: int
+) -> None:
     write(COURSE)
     delivery.deliver({COURSE}, bridge)
-    client = Client()
-    client.force_login(User.objects.create(username="clerk", is_staff=True))
-    answer = client.post("/admin/outbox/topic/", {"action": "redeliver", "_selected_action": [COURSE]})
+    clerk = clerks_browser(f"{may}_topic")
+    answer = clerk.post("/admin/outbox/topic/", {"action": "redeliver", "_selected_action": [COURSE]})
 
-    assert answer.status_code == 403
-    assert delivered(COURSE) == 1
+    assert answer.status_code == answered
+    assert delivered(COURSE) == delivered_
+
+
+@pytest.mark.parametrize(("may", "left"), [("view", 1), ("change", 0)])
+def test_only_whoever_may_change_events_may_release_them(bridge: MemoryBridge, may: str, left: int) -> None:
+    event = _with_a_refused_event(bridge)
+    clerk = clerks_browser(f"{may}_outboxevent")
+    clerk.post("/admin/outbox/outboxevent/", {"action": "release", "_selected_action": [event.pk]})
+
+    assert len(withheld()) == left
 
 
 def test_the_admin_shows_which_topics_are_behind(admin: Client, bridge: MemoryBridge) -> None:
