@@ -9,6 +9,7 @@ from rest_framework_simplejwt import exceptions as jwt_errors
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
 
+from apps.accounts import tokens
 from apps.accounts.models import User
 from apps.core import clock, errors, sql
 
@@ -23,10 +24,10 @@ class BearerAuthentication(JWTAuthentication):
         return token
 
     def get_user(self, validated_token: Token) -> Any:
-        """Find the user a token names, who must still be active. Every request asks this, hence in SQL."""
+        """Find the user a token names, for whom it must still be good. Every request asks this, hence in SQL."""
         found = sql.instances(User, "SELECT * FROM accounts_user WHERE id = %s::uuid", [validated_token["user_id"]])
         user = next(iter(found), None)
-        if user is None or not user.is_active:
+        if user is None or not tokens.is_good_for(user, validated_token):
             raise exceptions.AuthenticationFailed
         return user
 

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rest_framework_simplejwt.exceptions import TokenError
-from rest_framework_simplejwt.tokens import RefreshToken
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import RefreshToken, Token
+from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from apps.accounts.models import User
 from apps.core import clock, errors
@@ -26,10 +28,17 @@ def renew(refresh: str) -> dict[str, Any]:
         errors.NotAuthenticated: the token is not valid, or its user no longer is.
     """
     try:
-        user_id = RefreshToken(refresh)["user_id"]  # type: ignore[arg-type]
+        token = RefreshToken(refresh)  # type: ignore[arg-type]
+        user_id = token["user_id"]
     except (TokenError, KeyError):
         raise errors.NotAuthenticated("The refresh token is not valid, or no longer.") from None
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    if user is None:
-        raise errors.NotAuthenticated("This user is no longer active.")
+    user = User.objects.filter(pk=user_id).first()
+    if user is None or not is_good_for(user, token):
+        raise errors.NotAuthenticated("This user is no longer active, or has another password.")
     return issue(user)
+
+
+def is_good_for(user: User, token: Token) -> bool:
+    """Tell whether its user is still active, and has the password that they had when the token was made."""
+    digest = get_md5_hash_password(user.password)
+    return user.is_active and token.get(api_settings.REVOKE_TOKEN_CLAIM) == digest

@@ -8,9 +8,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django.fixtures import Settings
-from rest_framework_simplejwt.tokens import AccessToken
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from apps.accounts import services
+from apps.accounts import services, tokens
 from apps.accounts.models import User
 from apps.core import clock, throttling
 from tests.support.api import ApiClient, events_of
@@ -114,6 +114,40 @@ def test_a_token_that_was_good_before_expires_all_the_same(
     assert refused.error["code"] == "not_authenticated"
 
 
+def _both(nobody: ApiClient, pair: dict[str, str]) -> list[int]:
+    """What the two tokens of a pair are answered."""
+    me = nobody.get("auth/me/", Authorization=f"Bearer {pair['access']}")
+    return [me.status, nobody.post("auth/token/refresh/", {"refresh": pair["refresh"]}).status]
+
+
+def test_a_new_password_ends_what_the_old_one_began(registered: dict, nobody: ApiClient) -> None:
+    assert _both(nobody, registered) == [200, 200]
+    browser = Client()
+    browser.login(username="rita", password=PASSWORD)
+    user = User.objects.get(username="rita")
+    user.set_password("another good one")
+    user.save()
+
+    assert _both(nobody, registered) == [401, 401]
+    assert browser.get("/api/v1/auth/me/").status_code == 401
+    fresh = nobody.post("auth/token/", {"username": "rita", "password": "another good one"}).data
+    assert _both(nobody, fresh) == [200, 200]
+
+
+def test_tokens_from_before_they_knew_the_password_are_refused(owner: User, nobody: ApiClient) -> None:
+    refresh = RefreshToken.for_user(owner)
+    del refresh["hash_password"]
+
+    assert _both(nobody, {"access": str(refresh.access_token), "refresh": str(refresh)}) == [401, 401]
+
+
+def test_tokens_of_a_user_whom_no_password_lets_in_are_good(owner: User, nobody: ApiClient) -> None:
+    owner.set_unusable_password()
+    owner.save()
+
+    assert _both(nobody, tokens.issue(owner)) == [200, 200]
+
+
 def test_whoever_is_disabled_is_shut_out_everywhere(registered: dict, nobody: ApiClient) -> None:
     user = User.objects.get(username="rita")
     services.disable(user)
@@ -174,6 +208,14 @@ def test_a_user_is_made_or_updated_from_the_command_line(monkeypatch: pytest.Mon
 
 def _ensure(name: str, *more: str) -> None:
     call_command("ensure_user", name, *more, "--password-env", "PW", stdout=io.StringIO())
+
+
+def test_a_password_that_stays_the_same_signs_nobody_out(monkeypatch: pytest.MonkeyPatch, nobody: ApiClient) -> None:
+    monkeypatch.setenv("PW", PASSWORD)
+    _ensure("cli")
+    pair = tokens.issue(User.objects.get(username="cli"))
+    _ensure("cli")
+    assert _both(nobody, pair) == [200, 200]
 
 
 def test_an_address_given_later_is_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:

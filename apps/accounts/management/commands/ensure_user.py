@@ -29,7 +29,8 @@ class Command(BaseCommand):
         name = User.normalize_username(options["username"])
         user = User.objects.filter(username=name).first() or User(username=name)
         user.email = User.objects.normalize_email(options["email"]) or user.email
-        user.set_password(password)
+        if not user.check_password(password):  # setting it again would end what it began
+            user.set_password(password)
         user.is_staff = user.is_superuser = options["superuser"] or user.is_superuser
         done = "Made" if user._state.adding else "Updated"
         try:
