@@ -2,15 +2,11 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.renderers import (
-    OpenApiJsonRenderer,
-    OpenApiJsonRenderer2,
-    OpenApiYamlRenderer,
-    OpenApiYamlRenderer2,
-)
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from django.views.decorators.http import conditional_page
+from drf_spectacular.views import SpectacularSwaggerView
 
 from apps.core import health
+from apps.core.openapi import SchemaView
 
 _API = [
     "apps.accounts.urls",
@@ -21,11 +17,9 @@ _API = [
     "apps.media.urls",
 ]
 
-_JSON_OR_YAML = [OpenApiJsonRenderer, OpenApiJsonRenderer2, OpenApiYamlRenderer, OpenApiYamlRenderer2]
-
 urlpatterns = [
     *(path("api/v1/", include(urls)) for urls in _API),
-    path("api/schema/", SpectacularAPIView.as_view(renderer_classes=_JSON_OR_YAML), name="schema"),
+    path("api/schema/", conditional_page(SchemaView.as_view()), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz),
