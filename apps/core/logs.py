@@ -1,12 +1,14 @@
 """JSON logs whose every line says which request and which operation it belongs to."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 _context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})  # noqa: B039 (never changed in place)
+_QUERY = re.compile(r"\?.+", re.DOTALL)
 
 
 @contextmanager
@@ -34,6 +36,14 @@ class ContextFilter(logging.Filter):
         return True
 
 
+class WithoutQuery(logging.Filter):
+    """Cuts a message off where a query string begins: gunicorn names whole URIs, and those may carry tickets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = _QUERY.sub("?…", record.getMessage()), ()
+        return True
+
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -42,7 +52,10 @@ def config(level: str, *, stream: str = "stdout") -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"context": {"()": "apps.core.logs.ContextFilter"}},
+        "filters": {
+            "context": {"()": "apps.core.logs.ContextFilter"},
+            "without_query": {"()": "apps.core.logs.WithoutQuery"},
+        },
         "formatters": {
             "json": {
                 "()": "pythonjsonlogger.json.JsonFormatter",
@@ -66,6 +79,6 @@ def config(level: str, *, stream: str = "stdout") -> dict[str, Any]:
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
             # It brings a handler of its own, which writes plain text.
-            "gunicorn.error": {"level": "NOTSET", "handlers": [], "propagate": True},
+            "gunicorn.error": {"level": "NOTSET", "handlers": [], "propagate": True, "filters": ["without_query"]},
         },
     }

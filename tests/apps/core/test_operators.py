@@ -146,6 +146,22 @@ def test_the_log_names_request_and_operation_and_no_query(api: ApiClient, caplog
     assert "secret" not in str(record.__dict__)
 
 
+@pytest.mark.parametrize(
+    ("said", "logged"),
+    [
+        ("Error handling request GET /healthz?ticket=secret", "Error handling request GET /healthz?…"),
+        ("Invalid HTTP request line: 'GET /x?a=secret b=secret HTTP/1.1'", "Invalid HTTP request line: 'GET /x?…"),
+        ("Worker was sent SIGKILL! Perhaps out of memory?", "Worker was sent SIGKILL! Perhaps out of memory?"),
+    ],
+)
+def test_what_gunicorn_logs_has_no_query_either(caplog: pytest.LogCaptureFixture, said: str, logged: str) -> None:
+    words = said.split()
+    logging.getLogger("gunicorn.error").error(" ".join(["%s"] * len(words)), *words)
+
+    assert [record.getMessage() for record in caplog.records] == [logged]
+    assert "secret" not in str(caplog.records[0].__dict__)
+
+
 def test_a_crash_says_nothing_of_its_cause() -> None:
     error = rendering.translate(RuntimeError("password=hunter2"))
     assert (error.status, error.code) == (500, "internal_error")
