@@ -155,6 +155,34 @@ def test_only_json_is_taken(api: ApiClient) -> None:
     )
 
 
+@pytest.mark.parametrize("accepted", ["text/html", "application/xml", "application/vnd.api+json", "nonsense", ""])
+def test_json_is_answered_whatever_is_accepted(api: ApiClient, accepted: str) -> None:
+    assert api.get("auth/me/", Accept=accepted).data["username"] == api.user.username
+    assert api.post("courses/", {"title": "x"}, Accept=accepted).status == 202
+
+
+def test_a_format_is_a_parameter_like_any_other(api: ApiClient) -> None:
+    assert api.get("auth/me/?format=xml").status == 200
+    refused = api.get("courses/?format=xml")
+    assert (refused.status, list(refused.error["fields"])) == (400, ["format"])
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted", "expected"),
+    [
+        ("", "*/*", "application/vnd.oai.openapi+json"),
+        ("", "text/html", "application/vnd.oai.openapi+json"),
+        ("", "application/yaml", "application/yaml"),
+        ("?format=json", "*/*", "application/vnd.oai.openapi+json"),
+        ("?format=yaml", "*/*", "application/vnd.oai.openapi"),
+    ],
+)
+def test_the_openapi_document_is_json_unless_asked_for_in_yaml(
+    api: ApiClient, query: str, accepted: str, expected: str
+) -> None:
+    assert api.get(f"/api/schema/{query}", Accept=accepted).headers["Content-Type"].partition(";")[0] == expected
+
+
 def test_a_large_body_is_refused_early(api: ApiClient) -> None:
     body = json.dumps({"title": "x" * 10_000_000}).encode()
     assert refusal(api.post("courses/", body)) == (413, "payload_too_large")
