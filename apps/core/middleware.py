@@ -19,7 +19,7 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class RequestContext:
-    """Names the request, logs and measures it, and refuses a body that is too large, or broken."""
+    """Names the request, logs and measures it."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -34,12 +34,23 @@ class RequestContext:
         return response
 
     def _respond(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if request.method == "HEAD" and not response.streaming:
+            response.content = b""  # otherwise gunicorn warns of it; its length has been set
+        return response
+
+
+class Bodies:
+    """Refuses a body that is too large, or broken; after CORS, or pages of other origins could not read why."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         if refusal := bodies.refusal(request):
             return bodies.refuse(request, refusal)
         response = self.get_response(request)
         bodies.see_to_unread(request, response)
-        if request.method == "HEAD" and not response.streaming:
-            response.content = b""  # otherwise gunicorn warns of it; its length has been set
         return response
 
 

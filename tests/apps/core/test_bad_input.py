@@ -249,3 +249,10 @@ def test_browsers_of_other_origins_may_read_what_they_need(api: ApiClient) -> No
     exposed = api.get("courses/", Origin="http://localhost:5173").headers["Access-Control-Expose-Headers"]
     assert {"Operation-Location", "Location", "Retry-After", "Upload-Offset"} <= set(exposed.split(", "))
     assert "Access-Control-Allow-Origin" not in api.get("courses/", Origin="https://evil.example").headers
+
+
+def test_browsers_of_other_origins_may_read_why_a_body_is_refused(api: ApiClient) -> None:
+    answer = api.post("courses/", b"x" * 5_000_000, Origin="http://localhost:5173")
+    assert refusal(answer) == (413, "payload_too_large")
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:5173"
+    assert {"X-Request-ID", "Connection"} <= set(answer.headers)
