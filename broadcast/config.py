@@ -116,7 +116,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         channel_layer_urls=_nodes(environ.get("CHANNEL_LAYER_URLS") or redis_url),
         broadcast_secret=_required(environ, "BROADCAST_SECRET"),
         ticket_secret=_required(environ, "TICKET_SECRET"),
-        host=environ.get("HOST") or "127.0.0.1",
+        host=(environ.get("HOST") or "127.0.0.1").strip("[]"),  # of IPv6: as in URLs, or as sockets want it
         port=_number("WEBSOCKET_PORT", environ.get("WEBSOCKET_PORT") or "8080", int, highest=65535),
         log_level=_log_level(environ.get("LOG_LEVEL") or "INFO"),
         native=_switch("BROADCAST_NATIVE", environ.get("BROADCAST_NATIVE") or "on"),

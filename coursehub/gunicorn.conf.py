@@ -20,7 +20,7 @@ try:
     from coursehub import settings
     from coursehub.settings import environment as env
 
-    bind = f"{env.text('HOST', '127.0.0.1')}:{env.port('PORT', 8000)}"
+    bind = f"{settings.HOST}:{env.port('PORT', 8000)}"
     workers = env.number("WEB_CONCURRENCY", 1, least=1)
     threads = env.number("WEB_THREADS", 24, least=1)
     _DRAIN_SECONDS = env.seconds("API_DRAIN_SECONDS", 0.5)

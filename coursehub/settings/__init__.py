@@ -4,6 +4,7 @@ import sys
 from datetime import timedelta
 
 from apps.core import logs
+from coursehub import hosts
 from coursehub.settings import environment as env
 
 EMBEDDED = env.flag("COURSEHUB_EMBEDDED", False)
@@ -14,7 +15,7 @@ SECRET_KEY, BROADCAST_SECRET, TICKET_SECRET, _DATABASE_URL, _ = env.required(
 )
 REDIS_URL = env.url("REDIS_URL", "", "redis", "rediss", "unix", host=False)
 DEBUG = False
-HOST = env.text("HOST", "127.0.0.1")
+HOST = hosts.in_url(env.text("HOST", "127.0.0.1"))
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CORS_ALLOWED_ORIGINS = env.items(
     "CORS_ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173,http://127.0.0.1:3000,http://127.0.0.1:5173"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from coursehub import hosts
 from coursehub.stack import logs, processes, procfile
 from coursehub.stack.watchdog import Watchdog
 
@@ -101,7 +102,7 @@ def in_url(host: str) -> str:
     """A host as it stands in a URL that this machine can open."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
+    return hosts.in_url(host)
 
 
 def answers(host: str, port: int, path: str) -> bool:

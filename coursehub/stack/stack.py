@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from coursehub import hosts
 from coursehub.stack import errors, parts, ports, processes, procfile
 from coursehub.stack.attendant import Attendant, Runner
 from coursehub.stack.datadir import DataDirectory
@@ -229,7 +230,7 @@ def _with_addresses(given: Mapping[str, str]) -> dict[str, str]:
     if "S3_ENDPOINT_URL" not in chosen:
         # A shell may well hold credentials for something else.
         chosen = {name: value for name, value in chosen.items() if name not in parts.OBJECTS}
-    chosen.setdefault("HOST", "127.0.0.1")
+    chosen["HOST"] = hosts.bare(chosen.get("HOST", "127.0.0.1"))
     for variable in parts.PORTS.values():
         chosen.setdefault(variable, str(ports.free_port(chosen["HOST"])))
     return chosen

@@ -42,6 +42,11 @@ def test_every_limit_can_be_set():
     assert (settings.heartbeat_seconds, settings.history_length) == (0.5, 10)
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_ipv6_may_stand_in_brackets(host: str):
+    assert config.load(ENOUGH | {"HOST": host}).host == "::1"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

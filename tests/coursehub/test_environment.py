@@ -139,6 +139,11 @@ def test_settings_are_read_as_they_are_written(monkeypatch: pytest.MonkeyPatch, 
     assert (read["REDIS_URL"], read["UPLOAD_SPOOL_DIR"]) == ("redis://", str(tmp_path))
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_clients_are_told_an_address_of_ipv6_in_brackets(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    assert _settings(monkeypatch, HOST=host)["WEBSOCKET_PUBLIC_URL"] == "ws://[::1]:8080/ws/"
+
+
 def test_the_types_that_may_be_named_are_those_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = [kind.content_type for kind in vars(signatures).values() if isinstance(kind, signatures.Kind)]
     known = {*kinds, *(name.replace("video/", "audio/") for name in kinds)}

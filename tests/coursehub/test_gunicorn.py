@@ -17,6 +17,7 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.base import Worker
 
+import coursehub
 from apps.core import health
 from coursehub import tuning
 from coursehub.threads import WarmThreads
@@ -38,6 +39,24 @@ def test_a_worker_has_warm_threads_as_many_as_it_was_told(monkeypatch: pytest.Mo
     assert settled
 
 
+@pytest.fixture
+def unread_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings as they are before anything has read them: they are read once in a process."""
+    monkeypatch.delitem(sys.modules, "coursehub.settings")
+    monkeypatch.delitem(sys.modules, "coursehub.settings.environment")
+    monkeypatch.delattr(coursehub, "settings")
+
+
+@pytest.mark.parametrize(
+    ("host", "bind"),
+    [("0.0.0.0", "0.0.0.0:8000"), ("::", "[::]:8000"), ("::1", "[::1]:8000"), ("[::1]", "[::1]:8000")],  # noqa: S104
+)
+@pytest.mark.usefixtures("unread_settings")
+def test_an_address_of_ipv6_may_stand_in_brackets(monkeypatch: pytest.MonkeyPatch, host: str, bind: str):
+    monkeypatch.setenv("HOST", host)
+    assert runpy.run_path(str(CONFIG))["bind"] == bind
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -48,11 +67,9 @@ def test_a_worker_has_warm_threads_as_many_as_it_was_told(monkeypatch: pytest.Mo
         ("LOG_LEVEL", "LOUD"),
     ],
 )
+@pytest.mark.usefixtures("unread_settings")
 def test_a_variable_that_cannot_be_used_ends_it_with_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     monkeypatch.setenv(name, value)
-    # The settings are read once in a process.
-    monkeypatch.delitem(sys.modules, "coursehub.settings")
-    monkeypatch.delitem(sys.modules, "coursehub.settings.environment")
     with pytest.raises(SystemExit, match=f"^{name} must be "):
         runpy.run_path(str(CONFIG))
 

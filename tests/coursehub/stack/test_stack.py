@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from coursehub.stack import datadir, errors, parts, report
+from coursehub.stack import datadir, errors, parts, ports, report
 from coursehub.stack.datadir import DataDirectory
 from coursehub.stack.stack import Stack
 from tests.coursehub.stack.conftest import FAKE, is_alive, marked, until
@@ -135,6 +135,16 @@ def test_a_taken_port_is_reported_before_anything_starts(stack: Stack, commands:
     with pytest.raises(errors.PortTaken, match="PORT"), Stack(data, names=["api"], given=given, commands=commands):
         pytest.fail("it ran")
     assert not (data.path / "postgres").exists()
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_ipv6_may_stand_in_brackets(
+    commands: Path, data: DataDirectory, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    # Not every machine has one.
+    monkeypatch.setattr(ports, "free_port", {"::1": 20_001}.__getitem__)
+    stack = Stack(names=NAMES, commands=commands, data=data, given={"HOST": host}, login=False, fast=True)
+    assert (stack.api_url, stack.ws_url) == ("http://[::1]:20001", "ws://[::1]:20001/ws/")
 
 
 def test_a_part_that_the_procfile_does_not_know_is_refused(commands: Path) -> None:
