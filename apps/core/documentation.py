@@ -32,6 +32,13 @@ _REASONS = {
 }
 
 
+_EVERYWHERE = (
+    OpenApiParameter("Operation-Location", str, "header", description="The operation's path.", response=[202]),
+    OpenApiParameter("Retry-After", int, "header", description="After so many seconds.", response=[429, 503]),
+)
+"""The headers that answers of a status have, whatever the view."""
+
+
 class Error(BaseModel):
     """What went wrong: ``code`` for programs, ``message`` for a person."""
 
@@ -80,7 +87,7 @@ def answers(
     decorate: Callable[[View], View] = extend_schema(
         operation_id=name,
         request={content_type: OpenApiTypes.BINARY} if content_type else body,
-        parameters=[*parameters, *_query_parameters(query)],
+        parameters=[*parameters, *_query_parameters(query), *_EVERYWHERE],
         responses={
             status: OpenApiResponse(success, "Done." if status != 202 else "Taken; the events follow."),
             **{code: OpenApiResponse(_answer_model(carried, False), "Done.") for code, carried in also.items()},

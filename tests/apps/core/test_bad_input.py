@@ -129,6 +129,17 @@ def test_the_openapi_document_says_how_long_a_title_may_be(api: ApiClient, reque
     assert (said["minLength"], said["maxLength"]) == (1, 255)
 
 
+@pytest.mark.parametrize(
+    ("status", "header"), [("202", "Operation-Location"), ("429", "Retry-After"), ("503", "Retry-After")]
+)
+def test_the_openapi_document_has_the_headers_of_answers(api: ApiClient, status: str, header: str) -> None:
+    document = json.loads(api.get("/api/schema/?format=json").body)
+    methods = [method for path in document["paths"].values() for method in path.values() if "responses" in method]
+    answers = [method["responses"][status] for method in methods if status in method["responses"]]
+    assert answers
+    assert all(header in answer.get("headers", ()) for answer in answers)
+
+
 def test_unknown_fields_are_named_whatever_they_are_called(api: ApiClient) -> None:
     answer = api.post("courses/", {"title": "x", "a.b": 1, "c[0]": 2})
     assert list(answer.error["fields"]) == ["a.b", "c[0]"]
