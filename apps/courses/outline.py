@@ -190,7 +190,10 @@ def _apply(outline: Outline, change: Change, now: datetime) -> Result:
     if change.action != "course.create":
         _check_course(outline, change)
         _check_role(outline, change)
-    return RULES[change.action](outline, change, now)
+    result = RULES[change.action](outline, change, now)
+    # It may be another try at what could not be created before.
+    outline.unborn -= {created_by(change)}
+    return result
 
 
 def _check_course(outline: Outline, change: Change) -> None:

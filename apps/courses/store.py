@@ -24,7 +24,12 @@ _MEMBERS_ACTIONS = frozenset({"course.delete", "course.restore"})
 
 @dataclass(slots=True)
 class Needs:
-    """What a list of changes needs to have loaded; ``named`` are the ids that new orders name."""
+    """
+    What a list of changes needs to have loaded.
+
+    ``named`` are the ids of courses, and those that new orders name; ``created`` those that are created before any
+    change names them.
+    """
 
     chapters: set[str] = field(default_factory=set)
     videos: set[str] = field(default_factory=set)
@@ -42,11 +47,13 @@ def needs_of(changes: Iterable[Change]) -> Needs:
     needs = Needs()
     for change in changes:
         payload = change.payload
+        created = created_by(change)
+        if created and not any(created in ids for ids in (needs.named, needs.chapters, needs.videos)):
+            needs.created.add(created)
         needs.users.update(filter(None, (change.actor, payload.get("userId"))))
-        needs.named.update(payload.get("chapterIds", ()), payload.get("videoIds", ()))
+        needs.named.update([payload["courseId"]], payload.get("chapterIds", ()), payload.get("videoIds", ()))
         needs.chapter_order |= change.action in _CHAPTER_LIST_ACTIONS
         needs.all_members |= change.action in _MEMBERS_ACTIONS
-        needs.created.update(filter(None, (created_by(change),)))
         if "chapterId" in payload:
             needs.chapters.add(payload["chapterId"])
         if "videoId" in payload:
@@ -69,7 +76,7 @@ def load(course_id: UUID, needs: Needs) -> Outline:
         outline.video_order = _load_video_orders(course_id, listed - (needs.created - outline.chapters.keys()))
         if needs.chapter_order:
             outline.chapter_order = _load_chapter_order(course_id)
-    outline.unborn = _unborn(course_id, outline, needs)
+    outline.unborn = _unborn(outline, needs)
     return outline
 
 
@@ -107,13 +114,13 @@ def _load_video_orders(course_id: UUID, chapters: set[str]) -> dict[str, list[st
     return orders
 
 
-def _unborn(course_id: UUID, outline: Outline, needs: Needs) -> set[str]:
+def _unborn(outline: Outline, needs: Needs) -> set[str]:
     """Find out which of the ids that are not there could not be created."""
     named = needs.chapters | needs.videos | needs.named
     absent = named - needs.created - outline.chapters.keys() - outline.videos.keys()
     absent -= {id_ for order in (outline.chapter_order, *outline.video_order.values()) for id_ in order}
-    if outline.course is None and str(course_id) not in needs.created:
-        absent |= {str(course_id)}
+    if outline.course:
+        absent -= {outline.course.id}
     return {str(id_) for id_ in operations.failed_creations(_ids(absent))} if absent else set()
 
 

@@ -41,11 +41,19 @@ def _attempt(library: Library, change: Change, now: datetime, kept: timedelta) -
     try:
         if not change.actor or (change.action != "media.unlink" and change.actor != library.owner_id):
             raise PermissionDenied
-        return RULES[change.action](library, change, now, kept)
+        result = RULES[change.action](library, change, now, kept)
     except CourseHubError as error:
-        if change.action in CREATES and change.payload.get("creates", True):
-            library.unborn.add(change.payload[CREATES[change.action]])
+        library.unborn.update(filter(None, [created_by(change)]))
         return Result(error=error)
+    # It may be another try at what could not be created before.
+    library.unborn -= {created_by(change)}
+    return result
+
+
+def created_by(change: Change) -> str | None:
+    """Tell which id a change would bring into being, if any."""
+    field = CREATES.get(change.action)
+    return change.payload[field] if field and change.payload.get("creates", True) else None
 
 
 # Files

@@ -18,6 +18,7 @@ from apps.media import links as link_table
 from apps.media import purging
 from apps.media.library import SINGLE_ROLES, SOURCE, Change, CourseRow, FileRow, Library, LinkRow, Target, VersionRow
 from apps.media.models import Deletion, MediaVersion
+from apps.media.rules import created_by
 from apps.operations import selectors as operations
 from apps.uploads import show
 
@@ -37,6 +38,7 @@ class Needs:
     links: set[str] = field(default_factory=set)
     restored: set[str] = field(default_factory=set)
     created: set[str] = field(default_factory=set)
+    """What is created before any change names it."""
 
 
 def needs_of(changes: Iterable[Change]) -> Needs:
@@ -44,6 +46,9 @@ def needs_of(changes: Iterable[Change]) -> Needs:
     needs = Needs()
     for change in changes:
         payload = change.payload
+        created = created_by(change)
+        if created and created not in needs.files and created not in needs.links:
+            needs.created.add(created)
         needs.users.update(filter(None, [change.actor]))
         needs.files.add(payload["mediaId"])
         match change.action:
@@ -56,12 +61,9 @@ def needs_of(changes: Iterable[Change]) -> Needs:
             case "media.link":
                 needs.courses.add(payload["courseId"])
                 needs.targets.add(Target(payload["targetType"], payload["targetId"]))
-                needs.created.add(payload["linkId"])
             case "media.unlink":
                 needs.courses.add(payload["courseId"])
                 needs.links.add(payload["linkId"])
-            case "media.upload":
-                needs.created.add(payload["mediaId"])
     return needs
 
 

@@ -189,6 +189,26 @@ def test_a_link_that_could_not_be_made_cannot_be_removed(
     assert "media-unlink-complete" not in [event["type"] for event in events_of(lane)]
 
 
+@pytest.mark.parametrize("at_once", [200, 1])
+def test_a_link_cannot_be_removed_before_another_try_makes_it_but_after_it(
+    api: ApiClient, owner: User, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(MediaLane, "pace", Pace(most=at_once))
+    course, media = api.course(), a_file(owner)
+    runner.run_lane(f"course:{course}")
+    made = api.post(f"media/{media}/links/", {"targetType": "course", "targetId": course, "operationId": "op"})
+    unlinked = [api.delete(f"media-links/{made.data['linkId']}/")]
+    api.post("operations/op/cancel/")
+    api.post("operations/op/retry/")
+    unlinked += [api.delete(f"media-links/{made.data['linkId']}/") for _ in range(2)]
+    runner.run_lane(f"user:{owner.pk}")
+
+    steps = [api.operation(answer)["steps"][0] for answer in unlinked]
+    assert [(step["error"] or {}).get("code") for step in steps] == ["dependency_failed", None, None]
+    assert [step["data"].get("alreadyGone") for step in steps] == [None, None, True]
+    assert _count(media) == 0
+
+
 def test_what_will_be_something_else_is_no_file_and_no_link(api: ApiClient, tus: Tus, owner: User) -> None:
     course, media = api.course(), a_file(owner)
     runner.run_lane(f"course:{course}")

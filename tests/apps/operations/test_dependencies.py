@@ -131,6 +131,50 @@ def test_what_was_created_when_it_was_tried_again_is_not_there_when_it_is_delete
     assert _error(api, late) == "not_found"
 
 
+def test_what_was_asked_for_before_another_try_fails_whatever_becomes_of_that(
+    api: ApiClient, course: str, lane_of: Any
+) -> None:
+    chapter = api.post(f"courses/{course}/chapters/", {"title": "C", "operationId": "op"}).data["chapterId"]
+    dependents = [
+        api.patch(f"chapters/{chapter}/", {"title": "Renamed"}),
+        api.post(f"chapters/{chapter}/videos/", {"title": "V"}),
+        api.delete(f"chapters/{chapter}/"),
+    ]
+    api.post("operations/op/cancel/")
+    retried = api.post("operations/op/retry/")
+    lane_of(course)
+
+    assert [_error(api, answer) for answer in dependents] == ["dependency_failed"] * 3
+    assert api.operation(retried)["status"] == "succeeded"
+    assert [row["title"] for row in api.outline(course)["chapters"]] == ["C"]
+
+
+def test_what_was_asked_for_before_another_try_at_its_course_fails(api: ApiClient, lane_of: Any) -> None:
+    course = api.post("courses/", {"title": "C", "operationId": "op"}).data["courseId"]
+    chapter = api.post(f"courses/{course}/chapters/", {"title": "C"})
+    api.post("operations/op/cancel/")
+    retried = api.post("operations/op/retry/")
+    lane_of(course)
+
+    assert _error(api, chapter) == "dependency_failed"
+    assert api.operation(retried)["status"] == "succeeded"
+    assert api.outline(course)["chapters"] == []
+
+
+def test_what_another_try_created_is_there_and_can_be_gone(api: ApiClient, course: str, lane_of: Any) -> None:
+    chapter = api.post(f"courses/{course}/chapters/", {"title": "C", "operationId": "op"}).data["chapterId"]
+    before = api.patch(f"chapters/{chapter}/", {"title": "Too soon"})
+    api.post("operations/op/cancel/")
+    api.post("operations/op/retry/")
+    deletions = [api.delete(f"chapters/{chapter}/") for _ in range(2)]
+    lane_of(course)
+
+    assert _error(api, before) == "dependency_failed"
+    steps = [api.operation(answer)["steps"][0] for answer in deletions]
+    assert [step["status"] for step in steps] == ["succeeded"] * 2
+    assert [step["data"].get("alreadyGone") for step in steps] == [None, True]
+
+
 def test_a_course_creation_that_crashed_is_told_to_its_submitter(api: ApiClient) -> None:
     created = api.post("courses/", {"title": "Never"})
     Step.objects.update(payload={"courseId": created.data["courseId"]})
