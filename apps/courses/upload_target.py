@@ -87,8 +87,9 @@ class VideoTarget:
         video.save(update_fields=["file", "status", "filename", "updated_at"])
         if replaced:
             purges.discard([replaced], reason="replaced", is_played=True)
-        data = {**step.subject, "status": video.status, "finalData": show.final_data(file, in_event=True)}
-        draft = Draft(events.UPLOAD_COMPLETED, upload.topic, step.operation.key, data)
+        data = {**step.subject, "status": video.status, "finalData": show.final_data(file)}
+        told = {**data, "finalData": show.final_data(file, in_event=True)}
+        draft = Draft(events.UPLOAD_COMPLETED, upload.topic, step.operation.key, told)
         return Outcome(step, upload.topic, data=data, drafts=[draft])
 
     def failed(self, upload: Upload, step: Step, error: errors.CourseHubError, now: datetime) -> Outcome:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from apps.core import clock
 from apps.core.errors import Conflict, CourseHubError, Gone, NotFound, PermissionDenied, VersionConflict
 from apps.media.errors import InTrash, InUse
 from apps.media.library import (
@@ -100,7 +101,7 @@ def _delete(library: Library, change: Change, now: datetime, kept: timedelta) ->
     file = library.files.get(change.payload["mediaId"])
     if file is None or file.deleted_at:
         gone_until = (file.purge_at if file else None) or now
-        return _already_gone(library, change, events.MEDIA_DELETED, removedLinks=0, purgeAt=topic_time(gone_until))
+        return _already_gone(library, change, events.MEDIA_DELETED, removedLinks=0, purgeAt=clock.to_ms(gone_until))
     links = library.links_of(file.id)
     if links and not change.payload.get("force"):
         raise InUse(links)
@@ -108,8 +109,8 @@ def _delete(library: Library, change: Change, now: datetime, kept: timedelta) ->
     trashed = replace(_without(file, links), updated_at=now, deleted_at=now, purge_at=now + kept)
     library.files[file.id] = trashed
     library.removed[file.id] = {link.id: library.links.pop(link.id) for link in links}
-    data = {"mediaId": file.id, "removedLinks": len(links), "purgeAt": topic_time(now + kept)}
-    told = Event(events.MEDIA_DELETED, data, _own(library))
+    data = {"mediaId": file.id, "removedLinks": len(links), "purgeAt": clock.to_rfc3339(now + kept)}
+    told = Event(events.MEDIA_DELETED, {**data, "purgeAt": clock.to_ms(now + kept)}, _own(library))
     # The deletion stands for its links, except to those who look at the courses that they were in.
     unlinked = [Event(events.MEDIA_UNLINKED, _shown(link), (topics.course(link.home_id),)) for link in links]
     entry = _entry(file, change, force=bool(change.payload.get("force")), links=[_where(link) for link in links])
@@ -119,11 +120,6 @@ def _delete(library: Library, change: Change, now: datetime, kept: timedelta) ->
 def fed_by(links: Iterable[LinkRow]) -> tuple[str, ...]:
     """List the videos that have their file by one of these links."""
     return tuple(link.target.id for link in links if link.is_source)
-
-
-def topic_time(moment: datetime) -> int:
-    """Give a time as events have it, in milliseconds since the epoch."""
-    return round(moment.timestamp() * 1000)
 
 
 def _restore(library: Library, change: Change, now: datetime, kept: timedelta) -> Result:  # noqa: ARG001

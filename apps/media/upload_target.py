@@ -75,11 +75,12 @@ class MediaTarget:
             return self.failed(upload, step, error, now)
         versions = _add_version(media, upload, file, now)
         _record(media, upload, step, versions["currentVersion"], now)
-        found = {"category": file.category, "finalData": show.final_data(file, in_event=True)}
+        found = {"category": file.category, "finalData": show.final_data(file)}
         data = {**step.subject, "status": Status.COMPLETE, **versions, **found}
-        draft = Draft(events.MEDIA_UPLOAD_COMPLETED, upload.topic, step.operation.key, data)
-        told = sources.tell(dict.fromkeys(sources.fed_by(media.pk), step.operation.key), now)
-        return Outcome(step, upload.topic, data=data, drafts=[draft, *(draft for _, draft in told)])
+        told = {**data, "finalData": show.final_data(file, in_event=True)}
+        draft = Draft(events.MEDIA_UPLOAD_COMPLETED, upload.topic, step.operation.key, told)
+        fed = sources.tell(dict.fromkeys(sources.fed_by(media.pk), step.operation.key), now)
+        return Outcome(step, upload.topic, data=data, drafts=[draft, *(draft for _, draft in fed)])
 
     def failed(self, upload: Upload, step: Step, error: errors.CourseHubError, now: datetime) -> Outcome:
         media = _file(upload)

@@ -26,7 +26,7 @@ class Outcome:
 
     ``error``, when it failed, is the contract's error object. ``topic`` is where its failure, or its operation's end,
     is told; ``drafts`` are the events of its success. A ``silent`` failure has no event. ``data`` is kept with a
-    success; with a failure it is said in the event.
+    success, for REST; with a failure it is said in the event.
 
     An ``open`` outcome is a beginning: its events are sent, its data is kept, and the step runs on until its owner ends
     it, by `lifecycle.conclude` and an outcome that is not open. It holds up no other step of its lane.

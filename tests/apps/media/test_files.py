@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.accounts.models import User
+from apps.core import clock
 from apps.media.actions import MediaLane
 from apps.media.models import HistoryEntry, Media
 from apps.operations import runner
@@ -73,12 +74,14 @@ def test_force_removes_the_links_too_and_restoring_puts_back_what_is_asked_for(l
     second = live.post(f"media/{media}/links/", {"targetType": "chapter", "targetId": chapter}).data["linkId"]
     before = live.get(f"media/{media}/").data
 
-    live.operation(live.delete(f"media/{media}/?force=true"))
+    deleted = live.operation(live.delete(f"media/{media}/?force=true"))
     assert _last(owner)["data"] | {"mediaId": media, "removedLinks": 2} == _last(owner)["data"]
     assert [e["data"]["linkId"] for e in events_of(course)[-2:]] == [first, second]
     trashed = live.get(f"media/{media}/").data
     assert (trashed["linkCount"], trashed["links"]) == (0, [])
     assert trashed["deletedAt"] and trashed["purgeAt"]
+    assert deleted["steps"][0]["data"] == {"mediaId": media, "removedLinks": 2, "purgeAt": trashed["purgeAt"]}
+    assert _last(owner)["data"]["purgeAt"] == clock.to_ms(datetime.fromisoformat(trashed["purgeAt"]))
     assert live.patch(f"media/{media}/", {"name": "x"}).status == 410
 
     operation = live.operation(live.post(f"media/{media}/restore/", {"restoreLinks": "all"}))

@@ -22,6 +22,8 @@ def test_a_file_comes_into_the_library_and_a_new_version_of_it(live: ApiClient, 
     data = live.get(f"media/{media}/").data
     assert (data["name"], data["status"], data["currentVersion"], data["size"]) == ("intro.mp4", "complete", 1, 1000)
     assert live.get("media/").body["totals"][data["category"]]["count"] == 1
+    step = live.get(f"operations/{told[1]['operationId']}/").data["steps"][0]
+    assert step["data"]["finalData"] == data["versions"][0]["file"]
 
     tus.create(3, {"kind": "media", "mediaId": media}, body=b"new", filename="new.mp4")
     data = live.get(f"media/{media}/").data

@@ -72,6 +72,7 @@ def test_the_last_byte_leads_to_the_file_its_figures_and_the_end(
     assert event["data"]["finalData"]["size"] == len(body)
     operation = live.get("operations/op/").data
     assert (operation["status"], operation["progress"]) == ("succeeded", 100)
+    assert operation["steps"][0]["data"]["finalData"] == video["file"]
     file = StoredFile.objects.get()
     assert file.key.startswith(f"courses/{course}/") and store.objects[file.key].body == body
     assert list(store.objects) == [file.key] and not store.uploads
