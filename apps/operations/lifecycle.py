@@ -126,7 +126,8 @@ def _count(operation: Operation, outcome: Outcome, now: datetime) -> None:
         operation.succeeded += 1
     else:
         operation.failed += 1
-        operation.error = operation.error or dict(outcome.error)
+        if not outcome.silent:  # What was rolled back failed because of another.
+            operation.error = operation.error or dict(outcome.error)
     if outcome.topic != operation.topic:
         operation.topic = topics.user(operation.user_id)
 
