@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from apps.core import errors
+from apps.core import errors, ids
 
 
 class Body(BaseModel):
@@ -42,10 +42,10 @@ def storable(text: str) -> str:
 
 
 def _uuid(value: object) -> object:
-    """Take a UUID in its canonical text only: no braces, no URNs, no missing hyphens."""
-    if isinstance(value, str) and len(value) == 36:
+    """Take a UUID in its canonical text only."""
+    if isinstance(value, str):
         try:
-            return UUID(value)
+            return ids.read(value)
         except ValueError:
             pass
     return value if isinstance(value, UUID) else str(value)

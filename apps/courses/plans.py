@@ -214,7 +214,7 @@ def resolve(user: User, identity: Identity, reference: str) -> UUID:
 def as_id(reference: str) -> UUID:
     """Read an id; anything else names nothing."""
     try:
-        return UUID(reference)
+        return ids.read(reference)
     except ValueError:
         raise errors.NotFound("There is no such thing here.") from None
 
@@ -226,7 +226,7 @@ def _resolve_all(user: User, identity: Identity, references: Collection[str]) ->
 
 def _id_in_list(reference: str) -> UUID:
     try:
-        return UUID(reference)
+        return ids.read(reference)
     except ValueError:
         raise errors.Conflict("The list names something that is not there.") from None
 

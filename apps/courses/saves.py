@@ -131,10 +131,11 @@ class _Resolver:
             if self._kinds.get(name, kind) != kind:
                 raise errors.Invalid("A tempId stands for something else.", fields={path: [f"This is no {kind}."]})
             return self._known[name]
-        if not _is_id(name):
+        try:
+            return str(ids.read(name))
+        except ValueError:
             message = "This is neither an id nor a tempId that an earlier change gave."
-            raise errors.Invalid("A reference is not known.", fields={path: [message]})
-        return str(UUID(name))
+            raise errors.Invalid("A reference is not known.", fields={path: [message]}) from None
 
 
 def _note_known(course_id: UUID, changes: Sequence[Any], payloads: Sequence[dict[str, Any]]) -> None:
@@ -169,10 +170,3 @@ def _coming(course_id: UUID, name: str, wanted: set[str]) -> set[str]:
     """Find those that steps ahead of this save are about to create."""
     found = operations.pending_creations(topics.course(course_id), name, {UUID(id_) for id_ in wanted})
     return {str(id_) for id_ in found}
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False

@@ -155,6 +155,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": [],
     "DEFAULT_GENERATOR_CLASS": "apps.core.documentation.Generator",
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
 }
 
 # Celery carries hints. A lost one is found by the relay, so nothing is gained by waiting for the broker.

@@ -1,5 +1,6 @@
 """Courses, chapters and videos over REST: one request, one event, one state."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -388,3 +389,52 @@ def test_an_edit_of_nothing_is_an_edit(live: ApiClient) -> None:
         "chapter-update-complete",
         "video-update-complete",
     ]
+
+
+def test_ids_may_be_written_in_capital_letters_everywhere(live: ApiClient) -> None:
+    course = live.course()
+    chapter = live.chapter(course)
+    video = live.video(chapter)
+    home, place, item = (id_.upper() for id_ in (course, chapter, video))
+    answers = [
+        live.get(f"courses/{home}/outline/"),
+        live.post("realtime/tickets/", {"courseIds": [home]}),
+        live.get(f"media-links/?targetType=course&targetId={home}"),
+        live.post(f"videos/{item}/move/", {"chapterId": place}),
+        live.post(f"chapters/{place}/videos/reorder/", {"videoIds": [item]}),
+        live.post(
+            f"courses/{home}/save/", {"changes": [{"action": "video.move", "videoId": item, "chapterId": place}]}
+        ),
+        live.post(f"chapters/{place}/videos/", {"title": "V"}),
+    ]
+
+    assert [answer.status for answer in answers] == [200] * 3 + [202] * 4
+    assert {live.operation(answer)["status"] for answer in answers[3:]} == {"succeeded"}
+
+
+@pytest.mark.parametrize(
+    "other_form",
+    [
+        lambda id_: f"{{{id_}}}",
+        lambda id_: f"urn:uuid:{id_}",
+        lambda id_: id_.replace("-", ""),
+        lambda id_: f"urn:{id_.replace('-', '')}",
+        lambda id_: f"{id_[:8]}{id_[9:]}-",
+    ],
+    ids=["braces", "a URN", "no hyphens", "half a URN", "other hyphens"],
+)
+def test_ids_have_all_of_their_hyphens_and_nothing_else(live: ApiClient, other_form: Callable[[str], str]) -> None:
+    course = live.course()
+    chapter = live.chapter(course)
+    video = live.video(chapter)
+    home, place, item = (other_form(id_) for id_ in (course, chapter, video))
+    refused = [
+        live.get(f"chapters/{place}/"),
+        live.post(f"chapters/{place}/videos/", {"title": "V"}),
+        live.post(f"videos/{video}/move/", {"chapterId": place}),
+        live.post(f"chapters/{chapter}/videos/reorder/", {"videoIds": [item]}),
+        live.post(f"courses/{course}/save/", {"changes": [{"action": "video.delete", "videoId": item}]}),
+        live.post("realtime/tickets/", {"courseIds": [home]}),
+    ]
+
+    assert [answer.status for answer in refused] == [404, 404, 404, 409, 400, 400]
