@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
@@ -171,42 +171,49 @@ class Receiver:
         sent = self._flying.popleft()
         part = Part(upload=self.upload, number=sent.number, size=sent.size, etag=sent.future.result())
         self._unwritten.append(part)
-        if not self.checksum:
+        # What makes the upload whole waits for the body's end: only then is its checksum known, or that more comes.
+        if not self.checksum and self._landed() != self.upload.declared_size:
             self._write_down()
 
     def _write_down(self, *, tail_key: str = "", tail_size: int = 0) -> None:
-        """Make parts count, and the tail that follows them."""
+        """Make parts count, and the tail that follows them; what is whole with them is the workers' from then on."""
+        offset, old_tail = self._landed() + tail_size, self.upload.tail_key
         parts, self._unwritten = self._unwritten, []
-        safe = sum(part.size for part in parts) - self.upload.tail_size + tail_size
-        old_tail = self.upload.tail_key
+        changes = {"offset": offset, "tail_key": tail_key, "tail_size": tail_size, **self._if_whole(offset)}
         with transaction.atomic():
-            _write(self.upload, self.lease.token, self.upload.offset + safe, tail_key, tail_size)
+            _write(self.upload, self.lease.token, changes)
             Part.objects.bulk_create(parts)
             if old_tail and old_tail != tail_key:
                 purges.purge(old_tail, reason="replaced")
-        self.upload.offset += safe
-        self.upload.tail_key, self.upload.tail_size = tail_key, tail_size
+        for name, value in changes.items():
+            setattr(self.upload, name, value)
+
+    def _if_whole(self, offset: int) -> dict[str, Any]:
+        """Tell what else changes with the last byte. A partial upload waits for the final one that consists of it."""
+        if offset != self.upload.declared_size:
+            return {}
+        if self.upload.is_partial:
+            return {"declared_size": offset}
+        checksum = _hashes.whole(self.upload.pk, offset)
+        return {"declared_size": offset, "status": UploadStatus.PROCESSING, "checksum": checksum}
 
     def _finish(self) -> None:
         """Send what is left: as the last part if it ends the file, otherwise as the tail."""
-        size = self.upload.declared_size
         while self._flying:
             self._land()
-        unwritten = sum(part.size for part in self._unwritten)
         left = self._spool.size
-        is_last = size is not None and self._safe() + unwritten + left == size
+        is_last = self._landed() + left == self.upload.declared_size
         if is_last and left:
             self._send_part()
             self._land()
-        if is_last or not left:
-            if self._unwritten:
-                self._write_down()
-        elif self._unwritten or left != self.upload.tail_size:
+        if is_last or (self._unwritten and not left):
+            self._write_down()
+        elif left and (self._unwritten or left != self.upload.tail_size):
             self._put_tail()
 
-    def _safe(self) -> int:
-        """Count the bytes of parts that are written down."""
-        return self.upload.offset - self.upload.tail_size
+    def _landed(self) -> int:
+        """Count the bytes of parts that storage has, written down or not."""
+        return self.upload.offset - self.upload.tail_size + sum(part.size for part in self._unwritten)
 
     def _put_tail(self) -> None:
         key, size = f"{self.upload.key}.tail-{self.lease.attempt}", self._spool.size
@@ -224,11 +231,9 @@ class Receiver:
             self._flying.popleft().future.exception()
 
 
-def _write(upload: Upload, token: UUID, offset: int, tail_key: str, tail_size: int) -> None:
-    written = Upload.objects.filter(pk=upload.pk, lease_token=token, status=UploadStatus.UPLOADING).update(
-        offset=offset, tail_key=tail_key, tail_size=tail_size, expires_at=clock.now() + services.idle_time()
-    )
-    if not written:
+def _write(upload: Upload, token: UUID, changes: Mapping[str, Any]) -> None:
+    mine = Upload.objects.filter(pk=upload.pk, lease_token=token, status=UploadStatus.UPLOADING)
+    if not mine.update(**changes, expires_at=clock.now() + services.idle_time()):
         raise Fenced
 
 
@@ -327,11 +332,6 @@ class _Hashes:
 
 _hashes = _Hashes()
 _pool = ThreadPoolExecutor(_SENDERS, thread_name_prefix="upload-parts")
-
-
-def whole_checksum(upload: Upload) -> str:
-    """Give an upload's SHA-256 in hex if every byte came through this process, otherwise nothing."""
-    return _hashes.whole(upload.pk, upload.offset)
 
 
 def free_spool_bytes() -> int:

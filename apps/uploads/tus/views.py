@@ -249,7 +249,7 @@ class UploadView(TusView):
         _check_alive(upload)
         if upload.parts_of:
             raise errors.PermissionDenied("This upload consists of others.")
-        if upload.has_all_bytes and offset == upload.offset and not body.length:
+        if upload.status != UploadStatus.UPLOADING and offset == upload.offset and not body.length:
             return _moved(upload)
         moved = moving.receive(upload.pk, upload.user_id, body, offset=offset, size=size)
         response = _moved(moved)

@@ -1,22 +1,27 @@
 """What must lose or leak nothing: workers that die, storage that is away, uploads that nobody goes on with."""
 
+import hashlib
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
 
-from apps.core import clock
+from apps.core import clock, sql
 from apps.operations import hints as lanes
 from apps.operations import services as operations
 from apps.operations import tasks
 from apps.operations.models import Operation
-from apps.uploads import chores, completion, storage
+from apps.outbox import progress
+from apps.outbox.emit import Draft
+from apps.outbox.progress import Sender
+from apps.uploads import chores, completion, hints, storage
 from apps.uploads.models import Purge, StoredFile, Upload, UploadStatus
 from tests.support.api import ApiClient, events_of
 from tests.support.bridge import MemoryBridge
 from tests.support.memory_store import MemoryStore
 from tests.support.threads import together
-from tests.support.uploading import MIB, Looker, Tus, content
+from tests.support.uploading import MIB, TUS, Looker, Said, Tus, content
 
 
 @pytest.fixture
@@ -47,6 +52,60 @@ def test_storage_that_is_away_is_asked_again_later(
     chores.complete_left()
     assert Upload.objects.get().status == UploadStatus.COMPLETE
     assert _types(course).count("upload-complete") == 1
+
+
+class _Deadly(Sender):
+    """Where the API is killed: while it waits for the last figure to be out."""
+
+    def finish(self, key: str, draft: Draft | None = None, patience_seconds: float = 0) -> None:
+        if draft:
+            raise SystemExit
+
+
+def test_an_api_that_dies_after_the_last_byte_leaves_the_upload_to_the_workers(
+    tus: Tus, target: Any, bridge: MemoryBridge
+) -> None:
+    said = tus.create(4, target)
+    progress.use(_Deadly(bridge))
+    with pytest.raises(SystemExit):
+        tus.patch(said.url, 0, b"film")
+    progress.use(None)
+    _due()
+    chores.complete_left()
+
+    upload = Upload.objects.get()
+    assert upload.status == UploadStatus.COMPLETE
+    assert upload.checksum == hashlib.sha256(b"film").hexdigest()
+
+
+def _left_whole(tus: Tus, target: Any) -> Said:
+    """Upload a file as it once could be left: with all its bytes, and nobody told."""
+    hints.use(lambda upload_id: None)
+    said = tus.create(4, target, body=b"film")
+    hints.use(completion.complete)
+    Upload.objects.update(status=UploadStatus.UPLOADING)
+    return said
+
+
+def test_an_empty_request_at_the_end_of_a_whole_upload_has_it_completed(tus: Tus, target: Any) -> None:
+    url = _left_whole(tus, target).url
+    for _ in range(2):
+        assert tus.patch(url, 4, b"").status == 204
+        assert Upload.objects.get().status == UploadStatus.COMPLETE
+
+
+def test_the_migration_completes_whole_uploads_and_no_others(tus: Tus, target: Any) -> None:
+    _left_whole(tus, target)
+    tus.create(4, target, body=b"fi", Content_Length="4")
+    tus.request(
+        "POST", TUS, b"film", upload_length="4", upload_concat="partial", content_type="application/offset+octet-stream"
+    )
+    migration = import_module("apps.uploads.migrations.0005_whole_uploads")
+    sql.execute(migration.HAND_OVER, [])
+    _due()
+    chores.complete_left()
+    found = sorted(Upload.objects.values_list("status", "is_partial", "offset"))
+    assert found == [("complete", False, 4), ("uploading", False, 2), ("uploading", True, 4)]
 
 
 def test_a_worker_that_dies_leaves_it_to_the_next(tus: Tus, target: Any, course: str, looker: Looker) -> None:
@@ -144,8 +203,6 @@ def test_cancelling_its_operation_aborts_an_upload_that_has_not_begun(
 
 
 def test_many_workers_complete_it_once(api: ApiClient, live: ApiClient, tus: Tus, target: Any, course: str) -> None:
-    from apps.uploads import hints
-
     hints.use(lambda upload_id: None)
     tus.create(4, target, body=b"film")
     id_ = Upload.objects.get().pk
@@ -158,8 +215,6 @@ def test_many_workers_complete_it_once(api: ApiClient, live: ApiClient, tus: Tus
 def test_an_upload_that_another_worker_is_just_beginning_does_not_fail(
     live: ApiClient, tus: Tus, target: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apps.uploads import hints
-
     lanes.use(lambda lane: None)
     hints.use(lambda upload_id: None)
     tus.create(4, target, body=b"film", operationId="op")

@@ -119,6 +119,18 @@ def test_more_than_was_announced_is_refused(tus: Tus, target: Any) -> None:
     assert tus.head(url).offset == 0
 
 
+def test_more_than_was_announced_does_not_end_the_upload_where_nobody_says_how_much_comes(
+    tus: Tus, target: Any, store: MemoryStore
+) -> None:
+    body = content(16 * MIB)
+    url = tus.create(len(body), target).url
+    assert tus.patch(url, 0, body + b"more", Transfer_Encoding="chunked").status == 413
+    at = tus.head(url).offset
+    assert at < len(body)
+    assert tus.patch(url, at, body[at:]).offset == len(body)
+    assert _stored(store) == body
+
+
 def test_an_empty_file_and_one_that_is_too_large_are_refused(tus: Tus, target: Any, settings: Any) -> None:
     settings.UPLOAD_MAX_BYTES = 10
     assert tus.create(0, target).status == 400
@@ -174,6 +186,28 @@ def test_a_length_may_come_without_bytes(tus: Tus, target: Any, store: MemorySto
     tus.patch(url, 0, b"film")
     tus.patch(url, 4, b"", Upload_Length="4")
     assert _stored(store) == b"film"
+
+
+def test_a_length_that_makes_an_upload_whole_counts_with_its_last_part(
+    tus: Tus, target: Any, store: MemoryStore
+) -> None:
+    url = tus.create(None, target).url
+    tus.patch(url, 0, b"film")
+    store.fail_next("upload_part", storage.StorageAway())
+    assert tus.patch(url, 4, b"", Upload_Length="4").status == 503
+    assert tus.head(url).headers["Upload-Defer-Length"] == "1", "whoever reads that all is there sends no more"
+
+    assert tus.patch(url, 4, b"", Upload_Length="4").status == 204
+    assert _stored(store) == b"film"
+
+
+def test_a_length_may_come_when_the_last_part_is_full(tus: Tus, target: Any, store: MemoryStore) -> None:
+    url = tus.create(None, target).url
+    body = content(Upload.objects.get().part_size)
+    tus.patch(url, 0, body)
+    assert Part.objects.count() == 1
+    tus.patch(url, len(body), b"", Upload_Length=str(len(body)))
+    assert _stored(store) == body
 
 
 def test_a_length_may_be_said_with_every_request(tus: Tus, target: Any, store: MemoryStore) -> None:
