@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
+from psycopg.errors import LockNotAvailable
 
 from apps.accounts.models import User
 from apps.core import clock, logs, sql
@@ -44,21 +45,21 @@ def take_turn(lane: str, seconds: float) -> None:
         hints.send([lane])
 
 
-def _run_batch(lane: str, *, waits: bool = False) -> bool:
-    """
-    Run one batch in one transaction; says whether there is more to do. ``waits``: for whoever has the lane.
+def _run_batch(lane: str) -> bool:
+    """Run one batch in one transaction; says whether there is more to do that nobody else is at."""
+    return _run_or_go_before(lane) and selectors.has_pending(lane)
 
-    Should it crash, it is run again with each step standing alone, so that only the culprit fails.
-    """
+
+def _run_or_go_before(lane: str, *, waits: bool = False) -> bool:
+    """Run a batch, or one of the lane that must go before it; False: someone else has that. ``waits``: for them."""
     try:
-        ran = _run_or_split(lane, waits)
+        return _run_or_split(lane, waits)
     except lanes.Behind as behind:
-        _run_batch(behind.lane, waits=True)
-        return True
-    return ran and selectors.has_pending(lane)
+        return _run_or_go_before(behind.lane, waits=True)
 
 
 def _run_or_split(lane: str, waits: bool) -> bool:
+    """Run a batch. Should it crash, it is run again with each step standing alone, so that only the culprit fails."""
     try:
         return _run_oldest(lane, _all_at_once, waits)
     except _NOT_THE_STEPS_FAULT:
@@ -75,8 +76,8 @@ _NOT_THE_STEPS_FAULT = (OperationalError, InterfaceError, lanes.Behind)
 @transaction.atomic
 def _run_oldest(lane: str, run: "Way", waits: bool) -> bool:
     """Take the lane and run its oldest steps in one of two ways; False: someone else has it."""
-    if waits:
-        sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [lane])
+    if waits and not _wait_for(lane):
+        return False
     began = time.monotonic()
     steps = _take_oldest(lane)
     if steps:
@@ -84,6 +85,24 @@ def _run_oldest(lane: str, run: "Way", waits: bool) -> bool:
         transaction.on_commit(lambda: lanes.note_pace(lane, taken, time.monotonic() - began))
         _run(lane, steps, run)
     return steps is not None
+
+
+def _wait_for(lane: str) -> bool:
+    """
+    Wait for whoever has a lane; False: they did not let go in time.
+
+    They may be frozen, or cut off, and whoever waited for them without end would be lost for all other lanes.
+    """
+    try:
+        with transaction.atomic():
+            sql.execute("SET LOCAL lock_timeout TO '1s'", [])
+            sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [lane])
+            sql.execute("SET LOCAL lock_timeout TO DEFAULT", [])
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            return False
+        raise
+    return True
 
 
 def _take_oldest(lane: str) -> list[Step] | None:

@@ -93,6 +93,10 @@ DATABASES = {"default": env.database(_DATABASE_URL) | {"CONN_MAX_AGE": None, "CO
 if env.flag("DATABASE_PREPARE", True):
     # Planning was the largest part of PostgreSQL's work. Not for a pooler that changes connections in between.
     DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
+# A server that went without a word, as at a failover, is taken for gone after half a minute, and not when the kernel
+# thinks so. What DATABASE_URL says of it counts.
+_FOUND_OUT = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+DATABASES["default"]["OPTIONS"] = _FOUND_OUT | DATABASES["default"]["OPTIONS"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [

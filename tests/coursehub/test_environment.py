@@ -64,6 +64,12 @@ def test_a_database_is_named_by_url_with_a_host_or_a_socket() -> None:
         env.database("postgresql://db.example:abc/name")
 
 
+def test_a_database_that_went_without_a_word_is_found_out_as_the_url_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://db.example/name?keepalives_idle=60"
+    options = _settings(monkeypatch, DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
+    assert (options["keepalives_idle"], options["keepalives_count"], options["tcp_user_timeout"]) == ("60", 4, 30_000)
+
+
 @pytest.mark.parametrize("value", ["https://bridge.internal/realtime", "http://127.0.0.1:8080", "http://[::1]:1"])
 def test_a_url_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("WHERE", value)

@@ -8,6 +8,9 @@ from django.db.backends.postgresql import base
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Loader
 
+LONGEST_PAUSE_SECONDS = 30
+"""Nothing waits within a transaction but for the database, or milliseconds: whoever pauses longer is frozen or gone."""
+
 
 class Moment(Loader):
     """
@@ -34,13 +37,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
         params["context"].register_loader("timestamptz", Moment)
         return params
 
+    def init_connection_state(self) -> None:
+        """Have the server end a transaction in which nothing is asked any more: its locks keep others waiting."""
+        super().init_connection_state()
+        # Not when connecting: poolers refuse parameters that they do not know.
+        with self.cursor() as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout TO '{LONGEST_PAUSE_SECONDS}s'")
+
     def is_usable(self) -> bool:
         """
         Say whether a kept connection still lives, which Django asks before each request (see `CONN_HEALTH_CHECKS`).
 
         Whoever closes a connection, or dies, says so, and there is something to be read where nothing was asked for.
         Only then is ``SELECT 1`` sent, which would cost every request a round trip. A connection that was lost without
-        a word is found by neither before TCP gives up.
+        a word is found by neither before TCP gives up (see the settings).
         """
         if self.connection is None or self.connection.closed:
             return False

@@ -58,6 +58,13 @@ def test_a_closed_one_is_not(pid: int) -> None:
     assert not connection.is_usable()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_server_ends_a_transaction_in_which_nothing_is_asked_for_half_a_minute() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("30s",)
+
+
 @pytest.mark.parametrize(
     "moment",
     [
