@@ -2,24 +2,29 @@
 
 from collections.abc import Sequence
 
-from apps.uploads import services, sizes, storage
+from django.db import transaction
+
+from apps.uploads import receiving, services, sizes, storage
+from apps.uploads.errors import Fenced
+from apps.uploads.leases import Lease
 from apps.uploads.models import Part, Protocol, Upload, UploadStatus
 
 _COPIED_AT_ONCE_BYTES = 256 * 1024 * 1024
 """So much a server copies well before anybody takes it for dead."""
 
 
-def assemble(upload: Upload) -> None:
+def assemble(upload: Upload, lease: Lease) -> None:
     """
     Make the object of an upload that has all its bytes; one that is made already stays.
 
     Raises:
+        Fenced: the upload has ended, or the lease was lost; nothing was written since.
         storage.StorageAway, storage.StorageRefused: it could not be made.
     """
     if upload.parts_of and not upload.storage_upload_id:
-        _begin(upload)
+        upload.storage_upload_id = receiving.ensure_multipart(storage.store(), upload, lease.token)
     if upload.parts_of and not upload.parts.exists():
-        _join(upload)
+        _join(upload, lease)
     elif upload.protocol == Protocol.S3:
         _note_sizes(upload)
     _complete(upload)
@@ -47,22 +52,20 @@ def _note_sizes(upload: Upload) -> None:
 # Of partial uploads
 
 
-def _begin(upload: Upload) -> None:
-    made = storage.store().create_multipart(upload.key, upload.declared_type or "application/octet-stream")
-    upload.storage_upload_id = made
-    Upload.objects.filter(pk=upload.pk).update(storage_upload_id=made)
-
-
-def _join(upload: Upload) -> None:
+def _join(upload: Upload, lease: Lease) -> None:
     """Make parts of the partial uploads, which are complete then: all their bytes have come, and are elsewhere now."""
     sources = [_completed(source) for source in _sources(upload)]
     parts = _Joiner(upload).join(sources)
-    Part.objects.bulk_create(parts)
-    for source in sources:
-        came = source.offset
-        services.throw_away(source, "joined")
-        source.status, source.offset = UploadStatus.COMPLETE, came
-        source.save()
+    with transaction.atomic():
+        mine = Upload.objects.select_for_update(no_key=True).filter(pk=upload.pk, lease_token=lease.token)
+        if not mine.filter(status=UploadStatus.PROCESSING):
+            raise Fenced
+        Part.objects.bulk_create(parts)
+        for source in sources:
+            came = source.offset
+            services.throw_away(source, "joined")
+            source.status, source.offset = UploadStatus.COMPLETE, came
+            source.save()
 
 
 def _sources(upload: Upload) -> list[Upload]:

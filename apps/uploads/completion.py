@@ -17,7 +17,7 @@ from django.db.models import F
 from apps.core import clock, errors
 from apps.operations import lifecycle, open_steps, runner
 from apps.uploads import assembly, figures, leases, looking, purges, selectors, services, sizes, storage, targets
-from apps.uploads.errors import GaveUp, NotAllowed, WrongChecksum, WrongSize
+from apps.uploads.errors import Fenced, GaveUp, NotAllowed, WrongChecksum, WrongSize
 from apps.uploads.inspection import inspector
 from apps.uploads.inspection.facts import Facts
 from apps.uploads.leases import Lease
@@ -61,9 +61,11 @@ def _complete(upload: Upload, lease: Lease) -> None:
         return
     figures.finish(upload, upload.offset, UploadStatus.PROCESSING)
     try:
-        facts, size, checksum = _look_at(upload)
+        facts, size, checksum = _look_at(upload, lease)
         _tell_size(upload, size)
         _record(upload, lease, facts, size, checksum)
+    except Fenced:
+        _leave(upload)
     except storage.StorageAway:
         _later(upload)
     except inspector.InspectionFailed:
@@ -90,6 +92,14 @@ def _fail(upload: Upload, lease: Lease, error: errors.CourseHubError, *, keep_by
     return services.fail(upload.pk, error, keep_bytes=keep_bytes, token=lease.token)
 
 
+def _leave(upload: Upload) -> None:
+    """Have storage get rid of what was made of an upload, if its end has thrown everything away meanwhile."""
+    made = {"key": upload.key, "storage_upload_id": upload.storage_upload_id}
+    if not Upload.objects.filter(pk=upload.pk, **made).exists():
+        purges.purge(**made, reason="fenced")
+        purges.purge(upload.key, reason="fenced")
+
+
 def _later(upload: Upload, *, counts: bool = False) -> None:
     """Have it tried again after a while; unless it ``counts`` as a try, until the upload expires."""
     pause = min(_LONGEST_PAUSE_SECONDS, 2 ** min(10, upload.retries + 1))
@@ -103,9 +113,9 @@ def _later(upload: Upload, *, counts: bool = False) -> None:
 # Looking at it
 
 
-def _look_at(upload: Upload) -> tuple[Facts, int, str]:
+def _look_at(upload: Upload, lease: Lease) -> tuple[Facts, int, str]:
     """Make the object, and find out what it is; returns that, its size and its checksum, which may be empty."""
-    assembly.assemble(upload)
+    assembly.assemble(upload, lease)
     size = storage.store().head(upload.key).size
     if upload.declared_size is None:
         sizes.check_found(upload.user, size, besides=upload.pk)
@@ -141,13 +151,20 @@ def _read_and_hash(key: str, size: int) -> str:
 
 @transaction.atomic
 def _record(upload: Upload, lease: Lease, facts: Facts, size: int, checksum: str) -> None:
-    """Write the file down, on what it is for, and end the step: one transaction, unless the lease was lost."""
+    """
+    Write the file down, on what it is for, and end the step: one transaction.
+
+    Raises:
+        Fenced: the upload has ended, or the lease was lost.
+    """
     now = clock.now()
     services.hold([upload])
     mine = Upload.objects.select_for_update(no_key=True).filter(pk=upload.pk, lease_token=lease.token)
     found = mine.filter(status=UploadStatus.PROCESSING).first()
     steps = open_steps.lock([found.step_id]) if found and found.step_id else []
-    if not found or not steps:
+    if not found:
+        raise Fenced
+    if not steps:
         return
     file = _stored_file(found, facts, size, checksum, now)
     outcome = targets.of_kind(found.target_kind).completed(found, steps[0], file, now)

@@ -245,15 +245,13 @@ def ensure_multipart(store: storage.Store, upload: Upload, token: UUID | None = 
         Fenced: the upload has ended, or the lease ``token`` was lost.
     """
     made = store.create_multipart(upload.key, upload.declared_type or "application/octet-stream")
-    mine = Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING, storage_upload_id="", key=upload.key)
+    mine = Upload.objects.filter(pk=upload.pk, status=upload.status, storage_upload_id="", key=upload.key)
     if token:
         mine = mine.filter(lease_token=token)
     if mine.update(storage_upload_id=made):
         return made
     purges.purge(upload.key, storage_upload_id=made, reason="fenced")
-    found = Upload.objects.filter(pk=upload.pk, status=UploadStatus.UPLOADING).values_list(
-        "storage_upload_id", flat=True
-    )
+    found = Upload.objects.filter(pk=upload.pk, status=upload.status).values_list("storage_upload_id", flat=True)
     if token or not found or not found[0]:
         raise Fenced
     return found[0]

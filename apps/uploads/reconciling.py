@@ -168,9 +168,11 @@ def _multiparts(prefix: str, before: datetime) -> Iterator[Difference]:
 
 
 def _known_multiparts(some: Iterable[OpenMultipart]) -> set[str]:
-    """Name those that an upload has, or that will be aborted already; one statement, as throwing away moves them."""
+    """Name those that an upload needs, or that will be aborted already; one statement, as throwing away moves them."""
     ids, keys = [one.upload_id for one in some], [one.key for one in some]
-    in_uploads = Upload.objects.filter(key__in=keys, storage_upload_id__in=ids).values_list("storage_upload_id")
+    # An aborted upload has none that is wanted. A complete one may: some stores list it for a while.
+    uploads = Upload.objects.filter(key__in=keys, storage_upload_id__in=ids).exclude(status=UploadStatus.ABORTED)
+    in_uploads = uploads.values_list("storage_upload_id")
     in_purges = Purge.objects.filter(key__in=keys, storage_upload_id__in=ids).values_list("storage_upload_id")
     return {id_ for (id_,) in in_uploads.union(in_purges)}
 

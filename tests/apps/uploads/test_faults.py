@@ -1,6 +1,8 @@
 """What must lose or leak nothing: workers that die, storage that is away, uploads that nobody goes on with."""
 
 import hashlib
+import json
+from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
 from typing import Any
@@ -15,13 +17,13 @@ from apps.operations.models import Operation
 from apps.outbox import progress
 from apps.outbox.emit import Draft
 from apps.outbox.progress import Sender
-from apps.uploads import chores, completion, hints, storage
+from apps.uploads import chores, completion, hints, purges, storage
 from apps.uploads.models import Purge, StoredFile, Upload, UploadStatus
 from tests.support.api import ApiClient, events_of
 from tests.support.bridge import MemoryBridge
 from tests.support.memory_store import MemoryStore
 from tests.support.threads import together
-from tests.support.uploading import MIB, TUS, Looker, Said, Tus, content
+from tests.support.uploading import MIB, TUS, Looker, Said, Tus, content, metadata
 
 
 @pytest.fixture
@@ -279,6 +281,62 @@ def test_an_upload_that_is_aborted_before_its_turn_makes_no_video(
 
     assert api.get("operations/op/").data["steps"][0]["error"]["code"] == "gone"
     assert api.outline(course)["chapters"][0]["videos"] == []
+
+
+def _meanwhile(store: MemoryStore, verb: str, do: Callable[[], object]) -> None:
+    """Do something before the answer of the next call of a verb."""
+    call = getattr(store, verb)
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        setattr(store, verb, call)
+        answer = call(*arguments, **more)
+        do()
+        return answer
+
+    setattr(store, verb, interrupted)
+
+
+def _joined(tus: Tus, target: Any, parts: list[str]) -> Upload:
+    said = tus.request(
+        "POST", TUS, upload_concat="final;" + " ".join(parts), upload_metadata=metadata({"target": json.dumps(target)})
+    )
+    return Upload.objects.get(pk=said.upload_id)
+
+
+@pytest.mark.parametrize("verb", ["create_multipart", "upload_part"])
+def test_an_upload_that_is_aborted_while_its_parts_are_joined_leaves_them_and_nothing_else(
+    live: ApiClient, tus: Tus, target: Any, store: MemoryStore, verb: str
+) -> None:
+    sent = {"upload_length": "4", "upload_concat": "partial", "content_type": "application/offset+octet-stream"}
+    parts = [tus.request("POST", TUS, body, **sent).url for body in (b"film", b"fans")]
+    hints.use(lambda upload_id: None)
+    upload = _joined(tus, target, parts)
+    _meanwhile(store, verb, lambda: live.delete(f"uploads/{upload.pk}/"))
+    completion.complete(upload.pk)
+    purges.work()
+
+    upload.refresh_from_db()
+    assert (upload.status, upload.storage_upload_id, upload.parts.count()) == (UploadStatus.ABORTED, "", 0)
+    assert upload.key not in {one.key for one in store.list_multiparts("")} | store.objects.keys()
+    again = _joined(tus, target, parts)
+    completion.complete(again.pk)
+    assert store.objects[StoredFile.objects.get().key].body == b"filmfans"
+
+
+def test_an_object_that_appears_after_its_upload_has_ended_goes(
+    live: ApiClient, tus: Tus, target: Any, store: MemoryStore, looker: Looker
+) -> None:
+    def abort_before_it_is_there() -> None:
+        key, made = Upload.objects.get().key, dict(store.objects)
+        live.delete(f"uploads/{Upload.objects.get().pk}/")
+        purges.work()
+        assert key not in store.objects
+        store.objects |= made
+
+    looker.meanwhile = abort_before_it_is_there
+    tus.create(4, target, body=b"film")
+    purges.work()
+    assert not store.objects
 
 
 # Progress

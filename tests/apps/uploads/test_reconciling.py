@@ -127,6 +127,15 @@ def test_a_multipart_upload_that_nobody_knows_is_aborted(store: MemoryStore, tus
     assert tus.patch(url, 9 * MIB, content(20 * MIB)[9 * MIB :]).status == 204
 
 
+def test_a_multipart_upload_of_an_aborted_upload_is_aborted_too(store: MemoryStore, tus: Tus, target: Any) -> None:
+    tus.create(20 * MIB, target)
+    upload = Upload.objects.get()
+    upload.storage_upload_id = store.create_multipart(upload.key, "video/mp4")
+    upload.status = UploadStatus.ABORTED
+    upload.save()
+    assert _found() == [("unknown multipart upload", upload.key)]
+
+
 def test_a_file_whose_object_is_missing_is_marked_and_not_served_until_it_is_back(
     store: MemoryStore, tus: Tus, target: Any, live: ApiClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
