@@ -217,12 +217,12 @@ class Receiver:
 
     def _put_tail(self) -> None:
         key, size = f"{self.upload.key}.tail-{self.lease.attempt}", self._spool.size
-        with self._spool.give_away() as body:
-            self._store.put(key, body)
         try:
+            with self._spool.give_away() as body:
+                self._store.put(key, body)
             self._write_down(tail_key=key, tail_size=size)
-        except Fenced:
-            purges.purge(key, reason="fenced")
+        except (Fenced, storage.StorageAway):  # storage may have it although it did not say so
+            purges.purge(key, reason="not written down")
             raise
 
     def _drop_flying(self) -> None:

@@ -339,6 +339,20 @@ def test_an_object_that_appears_after_its_upload_has_ended_goes(
     assert not store.objects
 
 
+def test_a_tail_whose_answer_was_lost_goes(tus: Tus, target: Any, store: MemoryStore) -> None:
+    def lose() -> None:
+        raise storage.StorageAway
+
+    url = tus.create(4, target).url
+    _meanwhile(store, "put", lose)
+    assert tus.patch(url, 0, b"fi").status == 503
+    assert [".tail-" in key for key in store.objects] == [True]
+
+    purges.work()
+    assert not store.objects
+    assert tus.patch(url, tus.head(url).offset, b"film").offset == 4
+
+
 # Progress
 
 
