@@ -73,7 +73,8 @@ Title = Annotated[
 ]
 Filename = Annotated[Text, StringConstraints(max_length=255)]
 Id = Annotated[UUID, BeforeValidator(_uuid)]
-TempId = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
+TempId = Annotated[Text, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\u0000/]*$")]
+"""Without slashes: it may stand in a path, for a chapter that is on its way."""
 Reference = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 """An id, or the tempId of something that the same operation creates."""
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]

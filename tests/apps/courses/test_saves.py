@@ -206,6 +206,7 @@ _ID = "0190a8c4-7b1e-7c3a-9d2e-5f6a7b8c9d0e"
         ([{"action": "video.create", "chapterId": "l", "title": "x"}, add_chapter(tempId="l")], "changes.0.chapterId"),
         ([add_chapter(tempId="t"), add_chapter(tempId="t")], "changes.1.tempId"),
         ([add_chapter(tempId="t"), {"action": "video.update", "videoId": "t", "title": "x"}], "changes.1.videoId"),
+        ([add_chapter(tempId="a/b")], "changes.0.tempId"),
         ([add_chapter(stepId="s"), add_chapter(stepId="s")], "changes"),
         ([add_chapter(stepId="1.1"), add_chapter()], "changes"),
     ],
