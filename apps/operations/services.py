@@ -71,7 +71,8 @@ def retry(operation: Operation, user: User, identity: submit.Identity, digest: s
         raise errors.Conflict("This operation has not ended.")
     failed = list(operation.steps.filter(status=StepStatus.FAILED).order_by("id"))
     if not failed:
-        raise errors.Conflict("None of its steps failed.")
+        # Steps that never came count as failed, but nobody knows what they were.
+        raise errors.Conflict("The steps that failed never came." if operation.failed else "None of its steps failed.")
     for lane in sorted({step.lane for step in failed}):
         lanes.check(lane, user, [step for step in failed if step.lane == lane])
     with transaction.atomic():

@@ -69,6 +69,15 @@ def test_when_nothing_failed_there_is_nothing_to_try(api: ApiClient, notes: Note
     assert Operation.objects.count() == 1
 
 
+def test_what_never_came_cannot_be_tried_again(api: ApiClient, notes: Notes) -> None:
+    ask(api.user, "succeed", expect=3)
+    runner.run_lane(LANE)
+    api.post("operations/op/cancel/")
+
+    assert api.get("operations/op/").data["failed"] == 2
+    assert (_retry(api).status, _retry(api).error["message"]) == (409, "The steps that failed never came.")
+
+
 def test_what_has_not_ended_cannot_be_tried_again(api: ApiClient, notes: Notes) -> None:
     ask(api.user, "fail", expect=2)
     assert _retry(api).status == 409
