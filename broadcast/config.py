@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from broadcast.addresses import Network, parse_networks
+from broadcast.contracts import origins
 
 _CACHE = "~/.cache/coursehub"
 _TRUSTED_PROXIES = "BROADCAST_TRUSTED_PROXIES"
@@ -164,7 +165,10 @@ def _switch(name: str, value: str) -> bool:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    return tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    found = tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    if not all(map(origins.is_origin, found)):
+        raise ConfigurationError(f"CORS_ALLOWED_ORIGINS must be {origins.FORM}")
+    return found
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, Any]:

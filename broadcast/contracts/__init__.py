@@ -8,4 +8,5 @@ Needs nothing but the standard library and a JWT library, so that either side ca
 ``tickets``  the signed right to listen, made by the API and checked by the broadcast service
 ``bridge``   how a POST to the broadcast service is signed, and its limits
 ``frames``   what travels over the WebSocket besides events, and the close codes
+``origins``  whose pages may ask: how they are written
 """

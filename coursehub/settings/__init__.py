@@ -17,10 +17,10 @@ REDIS_URL = env.url("REDIS_URL", "", "redis", "rediss", "unix", host=False)
 DEBUG = False
 HOST = hosts.in_url(env.text("HOST", "127.0.0.1"))
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
-CORS_ALLOWED_ORIGINS = env.items(
+CORS_ALLOWED_ORIGINS = env.origins(
     "CORS_ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173,http://127.0.0.1:3000,http://127.0.0.1:5173"
 )
-CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", subdomains=True)
 REGISTRATION = env.flag("REGISTRATION", EMBEDDED)
 THROTTLE_USER_PER_MINUTE = env.per_minute("THROTTLE_USER", "600/min")
 FAILED_LOGINS_PER_MINUTE = env.per_minute("THROTTLE_FAILED_LOGINS", "10/min")

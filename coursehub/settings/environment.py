@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from broadcast.contracts.origins import FORM, is_origin
+
 
 def required(*names: str) -> list[str]:
     """
@@ -54,6 +56,15 @@ def items(name: str, default: str = "", *, among: Collection[str] = ()) -> list[
     found = [item.strip() for item in text(name, default).split(",") if item.strip()]
     if among and not (found and set(found) <= set(among)):
         raise ImproperlyConfigured(f"{name} must be some of {', '.join(among)}, not {text(name, default)!r}.")
+    return found
+
+
+def origins(name: str, default: str = "", *, subdomains: bool = False) -> list[str]:
+    """Read a comma-separated list of web origins; ``subdomains``: all of a host may be meant, as ``https://*.host``."""
+    found = items(name, default)
+    for origin in found:
+        if not is_origin(origin.replace("://*.", "://", 1) if subdomains else origin):
+            raise ImproperlyConfigured(f"{name} must be {FORM}, not {origin!r}.")
     return found
 
 

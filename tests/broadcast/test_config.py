@@ -62,6 +62,9 @@ def test_an_address_of_ipv6_may_stand_in_brackets(host: str):
         ("CHANNEL_LAYER_URLS", ","),
         ("CHANNEL_LAYER_URLS", "redis://a,localhost"),
         ("LOG_LEVEL", "LOUD"),
+        ("CORS_ALLOWED_ORIGINS", "localhost:3000"),
+        ("CORS_ALLOWED_ORIGINS", "https://example.org, https://example.com/"),
+        ("CORS_ALLOWED_ORIGINS", "*"),
     ],
 )
 def test_what_cannot_be_used_is_named(name: str, value: str):

@@ -102,6 +102,12 @@ def test_a_url_that_leads_nowhere_is_refused_by_name(monkeypatch: pytest.MonkeyP
         ("RELAY_INTERVAL_MS", "0"),
         ("UPLOAD_IDLE_SECONDS", "0"),
         ("UPLOAD_IDLE_SECONDS", "²"),
+        ("CORS_ALLOWED_ORIGINS", "localhost:3000"),
+        ("CORS_ALLOWED_ORIGINS", "https://example.org, https://example.com/"),
+        ("CORS_ALLOWED_ORIGINS", "*"),
+        ("CORS_ALLOWED_ORIGINS", "https://*.example.org"),
+        ("CSRF_TRUSTED_ORIGINS", "example.org"),
+        ("CSRF_TRUSTED_ORIGINS", "*"),
         ("UPLOAD_TYPES", "video/mp4,foo/bar"),
         ("UPLOAD_TYPES", ","),
         ("MEDIA_CATEGORIES", "bogus"),
@@ -137,11 +143,13 @@ def test_settings_are_read_as_they_are_written(monkeypatch: pytest.MonkeyPatch, 
         REDIS_URL="redis://",
         CELERY_BROKER_URL="redis+socket:///run/redis",
         HOST="::",
+        CSRF_TRUSTED_ORIGINS="https://*.example.org,http://localhost:8000",
         MEDIA_CATEGORIES="image, document",
         UPLOAD_SPOOL_DIR=str(tmp_path),
     )
     assert read["LOGGING"]["root"]["level"] == "INFO"
     assert read["MEDIA_CATEGORIES"] == ["image", "document"]
+    assert read["CSRF_TRUSTED_ORIGINS"] == ["https://*.example.org", "http://localhost:8000"]
     assert (read["REDIS_URL"], read["UPLOAD_SPOOL_DIR"]) == ("redis://", str(tmp_path))
 
 

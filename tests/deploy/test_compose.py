@@ -38,7 +38,8 @@ def filled_in(service: str) -> dict[str, str]:
     """The environment of a service, with what .env has to say filled in."""
     given = {name: value or f"{name.lower()}0" for name, value in example_names().items()}
     given["WEBSOCKET_PUBLIC_URL"] = "wss://courses.example.com/ws/"
-    given["S3_PUBLIC_ENDPOINT_URL"] = "https://courses.example.com"
+    for name in ("S3_PUBLIC_ENDPOINT_URL", "CORS_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS"):
+        given[name] = "https://courses.example.com"
     return {
         name: VARIABLE.sub(lambda found: given.get(found[1]) or found[3] or "", value)
         for name, value in SERVICES[service]["environment"].items()
