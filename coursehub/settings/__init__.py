@@ -7,6 +7,8 @@ from apps.core import logs
 from coursehub import hosts
 from coursehub.settings import environment as env
 
+_SECOND, _MINUTE, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+
 EMBEDDED = env.flag("COURSEHUB_EMBEDDED", False)
 """Whether ``make run`` started this on one machine; it brings secrets of its own and lets people register."""
 
@@ -139,8 +141,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "apps.core.rendering.handle_exception",
 }
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.number("ACCESS_TOKEN_MINUTES", 30)),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.number("REFRESH_TOKEN_DAYS", 14)),
+    "ACCESS_TOKEN_LIFETIME": env.lasting("ACCESS_TOKEN_MINUTES", 30, _MINUTE) * _MINUTE,
+    "REFRESH_TOKEN_LIFETIME": env.lasting("REFRESH_TOKEN_DAYS", 14, _DAY) * _DAY,
     "UPDATE_LAST_LOGIN": False,
     "CHECK_REVOKE_TOKEN": True,  # tokens carry a digest of the password: a new one ends them
 }
@@ -201,11 +203,11 @@ S3_REGION = env.text("S3_REGION", "us-east-1")
 AWS_ACCESS_KEY_ID = env.text("AWS_ACCESS_KEY_ID", "")
 AWS_SECRET_ACCESS_KEY = env.text("AWS_SECRET_ACCESS_KEY", "")
 
-OPERATION_IDLE_SECONDS = env.number("OPERATION_IDLE_SECONDS", 600, least=1)
-OPERATION_KEPT_DAYS = env.number("OPERATION_KEPT_DAYS", 30)
-EVENT_KEPT_DAYS = env.number("EVENT_KEPT_DAYS", 30)
+OPERATION_IDLE_SECONDS = env.lasting("OPERATION_IDLE_SECONDS", 600, _SECOND, least=1)
+OPERATION_KEPT_DAYS = env.lasting("OPERATION_KEPT_DAYS", 30, _DAY)
+EVENT_KEPT_DAYS = env.lasting("EVENT_KEPT_DAYS", 30, _DAY)
 WAITERS_MAX = env.number("WAITERS_MAX", 8)
-MEDIA_TRASH_DAYS = env.number("MEDIA_TRASH_DAYS", 30)
+MEDIA_TRASH_DAYS = env.lasting("MEDIA_TRASH_DAYS", 30, _DAY)
 
 _CATEGORIES = ("video", "image", "document", "other")
 VIDEO_CATEGORIES = env.items("VIDEO_CATEGORIES", "video", among=_CATEGORIES)
@@ -222,7 +224,7 @@ UPLOAD_QUOTA_BYTES = env.number("UPLOAD_QUOTA_BYTES", 0)
 UPLOADS_OPEN_MAX = env.number("UPLOADS_OPEN_MAX", 100)
 UPLOADS_AT_ONCE = max(1, env.number("UPLOADS_AT_ONCE", 8))
 UPLOAD_PART_BYTES = env.number("UPLOAD_PART_MIB", 8) * 1024**2
-UPLOAD_IDLE_SECONDS = env.number("UPLOAD_IDLE_SECONDS", 24 * 3600, least=1)
+UPLOAD_IDLE_SECONDS = env.lasting("UPLOAD_IDLE_SECONDS", 24 * 3600, _SECOND, least=1)
 UPLOAD_SPOOL_DIR = env.directory("UPLOAD_SPOOL_DIR")
 UPLOAD_HASHED_MAX_BYTES = env.number("UPLOAD_HASHED_MAX_MIB", 64) * 1024**2
 RELAY_INTERVAL_MS = env.number("RELAY_INTERVAL_MS", 500, least=1)

@@ -3,12 +3,15 @@
 import os
 import re
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from broadcast.contracts.origins import FORM, is_origin
+
+_CENTURY = timedelta(days=36_500)
 
 
 def required(*names: str) -> list[str]:
@@ -105,6 +108,11 @@ def number(name: str, default: int, *, least: int = 0, most: int | None = None) 
         limits = f"at least {least}" if most is None else f"between {least} and {most}"
         raise ImproperlyConfigured(f"{name} must be {limits}, not {value}.")
     return int(value)
+
+
+def lasting(name: str, default: int, unit: timedelta, *, least: int = 0) -> int:
+    """Read how many of a unit of time something lasts: at most a hundred years, since no date is much further away."""
+    return number(name, default, least=least, most=_CENTURY // unit)
 
 
 def port(name: str, default: int) -> int:
