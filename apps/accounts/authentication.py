@@ -17,6 +17,10 @@ from apps.core import clock, errors, sql
 class BearerAuthentication(JWTAuthentication):
     """``Authorization: Bearer <access token>``."""
 
+    def get_raw_token(self, header: bytes) -> bytes | None:
+        """Find the token in the header. Its scheme may be written in any case (RFC 9110, section 11.1)."""
+        return super().get_raw_token(header[:6].title() + header[6:])
+
     def get_validated_token(self, raw_token: bytes) -> Token:
         """Read a token, which must not have expired by now. A signature that was right once is right for ever."""
         token = _read(raw_token)

@@ -94,6 +94,11 @@ def test_guessing_slows_nobody_else_behind_a_proxy_that_is_trusted(
     assert guess("203.0.113.9, 198.51.100.7") == others
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_of_a_token_may_be_written_in_any_case(registered: dict, nobody: ApiClient, scheme: str) -> None:
+    assert nobody.get("auth/me/", Authorization=f"{scheme} {registered['access']}").status == 200
+
+
 def test_an_expired_token_is_refused(owner: User, nobody: ApiClient) -> None:
     token = AccessToken.for_user(owner)
     token.set_exp(lifetime=timedelta(seconds=-1))
