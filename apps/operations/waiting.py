@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import redis
@@ -21,6 +22,8 @@ from apps.core.redis import client
 log = logging.getLogger(__name__)
 
 CHANNEL = "coursehub:operations-ended"
+
+_SILENCE_SECONDS = 1.0
 
 
 def announce(operation_ids: Sequence[UUID]) -> None:
@@ -79,12 +82,12 @@ class Waiters:
                 self._thread.start()
 
     def _listen(self) -> None:
-        """Listen until Redis goes away; then let everyone go, so that nobody waits for a bell that cannot ring."""
+        """Listen until Redis goes away, or hangs; then let everyone go: nobody waits for a bell that cannot ring."""
         try:
             with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.2) as listener:
                 subscription = listener.pubsub(ignore_subscribe_messages=False)
                 subscription.subscribe(CHANNEL)
-                for message in subscription.listen():
+                for message in _messages(subscription):
                     self._hear(message)
         except redis.RedisError:
             log.warning("Nobody can wait for operations while Redis is away.")
@@ -92,7 +95,7 @@ class Waiters:
             self._listening.clear()
             self._ring_all()
 
-    def _hear(self, message: dict[str, object]) -> None:
+    def _hear(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             self._listening.set()
         data = message["data"]
@@ -110,6 +113,25 @@ class Waiters:
             for events in self._events.values():
                 for event in events:
                     event.set()
+
+
+def _messages(subscription: redis.client.PubSub) -> Iterator[dict[str, Any]]:
+    """
+    Give what is heard.
+
+    Raises:
+        redis.RedisError: Redis is away, or was silent for a second and did not say a second later that it is there.
+    """
+    asked = False
+    while True:
+        message = subscription.get_message(timeout=_SILENCE_SECONDS)
+        if message:
+            yield message
+        elif asked:
+            raise redis.TimeoutError
+        else:
+            subscription.ping()
+        asked = not message
 
 
 waiters = Waiters()

@@ -225,6 +225,25 @@ def test_when_redis_goes_nobody_waits_for_a_bell_that_cannot_ring(waiters: Waite
     valkey.start()
 
 
+def test_when_redis_hangs_nobody_waits_for_a_bell_that_cannot_ring(waiters: Waiters, valkey: Valkey) -> None:
+    with waiters.waiting_for(UUID(int=1)) as ended:
+        assert ended
+        valkey.pause()
+        assert ended.wait(10)
+    with waiters.waiting_for(UUID(int=1)) as later:
+        assert later is None
+
+
+def test_when_nothing_rings_for_long_one_waits_on(
+    waiters: Waiters, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_SILENCE_SECONDS", 0.1)
+    with waiters.waiting_for(UUID(int=1)) as ended:
+        assert ended and not ended.wait(1)
+        waiting.announce([UUID(int=1)])
+        assert ended.wait(10)
+
+
 def test_when_redis_is_back_one_can_wait_again(waiters: Waiters, valkey: Valkey) -> None:
     with waiters.waiting_for(UUID(int=1)) as ended:
         valkey.kill()
