@@ -18,7 +18,7 @@ _DIGITS: Final = len(str(MAX_SEQ))
 
 
 class InvalidPositions(ValueError):
-    """Positions are ``<topic>=<seq>``, separated by commas, each topic once."""
+    """Positions are <topic>=<seq>, separated by commas, each topic once."""
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)

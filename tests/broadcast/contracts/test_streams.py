@@ -41,7 +41,7 @@ def test_positions_are_read_as_they_were_written(positions: dict[str, int]):
     ],
 )
 def test_whatever_is_no_positions_is_refused(text: str):
-    with pytest.raises(streams.InvalidPositions):
+    with pytest.raises(streams.InvalidPositions, match=r"^Positions are <topic>=<seq>, "):
         streams.read_positions(text)
 
 
