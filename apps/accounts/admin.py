@@ -3,11 +3,27 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from apps.accounts import services
 from apps.accounts.models import User
+from apps.core import errors
+
+
+class LoginForm(AdminAuthenticationForm):
+    """Django's own, but it says so where too many passwords were wrong."""
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            return super().clean()
+        except errors.Throttled as error:
+            raise ValidationError(error.message) from None
+
+
+admin.site.login_form = LoginForm
 
 
 @admin.register(User)

@@ -38,6 +38,7 @@ def sign_in(request: HttpRequest, *, username: str, password: str) -> User:
 
     Raises:
         errors.NotAuthenticated: they do not belong together, or the user is disabled.
+        errors.Throttled: too many were wrong in this minute.
     """
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User):

@@ -4,12 +4,11 @@ from django.conf import settings
 from django.http import JsonResponse
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle
 
 from apps.accounts import schemas, services, tickets, tokens
 from apps.accounts.authentication import user_of
 from apps.accounts.models import User
-from apps.core import documentation, errors, throttling
+from apps.core import documentation, errors
 from apps.core.api import ApiView, answer, json_body
 from apps.core.schemas import parse
 
@@ -28,15 +27,7 @@ class TokenView(OpenView):
     def post(self, request: Request) -> JsonResponse:
         """Exchange a name and password for tokens."""
         credentials = parse(schemas.Credentials, json_body(request))
-        limits = _failure_limits(request, credentials.username)
-        for key, limit in limits.items():
-            throttling.refuse_over(key, limit)
-        try:
-            user = services.sign_in(request._request, username=credentials.username, password=credentials.password)
-        except errors.NotAuthenticated:
-            for key in limits:
-                throttling.count(key)
-            raise
+        user = services.sign_in(request._request, username=credentials.username, password=credentials.password)
         return answer(tokens.issue(user))
 
 
@@ -88,9 +79,3 @@ class TicketView(ApiView):
 def show_user(user: User) -> dict[str, str]:
     """Render a user for themselves."""
     return {"id": str(user.pk), "username": user.username, "email": user.email}
-
-
-def _failure_limits(request: Request, username: str) -> dict[str, int]:
-    """Say how many failures a minute are borne from one address: for one name, and for all names together."""
-    limit, address = settings.FAILED_LOGINS_PER_MINUTE, BaseThrottle().get_ident(request)
-    return {f"login:{address}:{username.casefold()}": limit, f"login:{address}": limit * 10} if limit else {}

@@ -1,6 +1,7 @@
 """How many requests someone may make. Counts live in Redis; while it is away nobody is throttled."""
 
 import time
+from collections.abc import Iterable, Mapping
 
 import redis
 from django.conf import settings
@@ -28,15 +29,27 @@ class PerUser(BaseThrottle):
 
 def count(key: str) -> int:
     """Count one more under ``key`` and tell how many there were in this minute; 0 while Redis is away."""
-    name = _name(key)
-    try:
-        with client().pipeline(transaction=False) as pipeline:
-            pipeline.incr(name)
-            pipeline.expire(name, _WINDOW_SECONDS)
-            return int(pipeline.execute()[0])
-    except redis.RedisError:
-        metrics.FAILED_OPEN.labels("throttle").inc()
-        return 0
+    return _change(_name(key), 1)
+
+
+def count_within(limits: Mapping[str, int]) -> list[str]:
+    """
+    Count one more under each key, and give what `take_back` needs if it should not have counted.
+
+    Raises:
+        errors.Throttled: with it there were more in this minute than the key's limit; the keys after that are left.
+    """
+    names = {_name(key): limit for key, limit in limits.items()}
+    for name, limit in names.items():
+        if _change(name, 1) > limit:
+            raise errors.Throttled(seconds_left())
+    return list(names)
+
+
+def take_back(counted: Iterable[str]) -> None:
+    """Have what `count_within` counted be as if it had not been, in whatever minute that was."""
+    for name in counted:
+        _change(name, -1)
 
 
 def seconds_left() -> int:
@@ -44,20 +57,15 @@ def seconds_left() -> int:
     return _WINDOW_SECONDS - int(time.time()) % _WINDOW_SECONDS
 
 
-def refuse_over(key: str, limit: int) -> None:
-    """
-    Refuse what was counted under ``key`` too often in this minute; counts nothing itself.
-
-    Raises:
-        errors.Throttled: it was counted ``limit`` times or more.
-    """
+def _change(name: str, by: int) -> int:
     try:
-        counted = int(client().get(_name(key)) or 0)  # type: ignore[arg-type]
+        with client().pipeline(transaction=False) as pipeline:
+            pipeline.incrby(name, by)
+            pipeline.expire(name, _WINDOW_SECONDS)
+            return int(pipeline.execute()[0])
     except redis.RedisError:
         metrics.FAILED_OPEN.labels("throttle").inc()
-        return
-    if counted >= limit:
-        raise errors.Throttled(seconds_left())
+        return 0
 
 
 def _name(key: str) -> str:

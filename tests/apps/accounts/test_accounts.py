@@ -3,6 +3,7 @@
 import io
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,6 +15,7 @@ from apps.accounts import services, tokens
 from apps.accounts.models import User
 from apps.core import clock, throttling
 from tests.support.api import ApiClient, events_of
+from tests.support.threads import together
 
 PASSWORD = "correct horse battery"
 
@@ -29,6 +31,12 @@ def registered(nobody: ApiClient, settings: Settings) -> dict[str, str]:
     answer = nobody.post("auth/register/", {"username": "rita", "password": PASSWORD, "email": "rita@example.org"})
     assert answer.status == 201
     return answer.data
+
+
+@pytest.fixture
+def minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the minute of the clock for which passwords are counted: another may begin in the middle of a test."""
+    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: 1_800_000_030.0))
 
 
 def test_who_registers_is_signed_in(registered: dict, nobody: ApiClient) -> None:
@@ -70,9 +78,7 @@ def test_a_name_and_password_give_tokens_and_tokens_give_new_ones(registered: di
     assert nobody.get("auth/me/", Authorization=f"Bearer {pair['refresh']}").status == 401
 
 
-def test_guessing_passwords_becomes_slow(registered: dict, nobody: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Counts are for a minute of the clock, and another may begin in the middle of this.
-    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: 1_800_000_030.0))
+def test_guessing_passwords_becomes_slow(registered: dict, nobody: ApiClient, minute: None) -> None:
     guesses = [nobody.post("auth/token/", {"username": "rita", "password": str(n)}).status for n in range(12)]
     assert guesses == [401] * 10 + [429] * 2
     assert nobody.post("auth/token/", {"username": "rita", "password": PASSWORD}).status == 429
@@ -81,10 +87,9 @@ def test_guessing_passwords_becomes_slow(registered: dict, nobody: ApiClient, mo
 
 @pytest.mark.parametrize(("proxies", "others"), [(1, 401), (0, 429)])
 def test_guessing_slows_nobody_else_behind_a_proxy_that_is_trusted(
-    nobody: ApiClient, settings: Settings, monkeypatch: pytest.MonkeyPatch, proxies: int, others: int
+    nobody: ApiClient, settings: Settings, minute: None, proxies: int, others: int
 ) -> None:
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": proxies}
-    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: 1_800_000_030.0))
     wrong = {"username": "rita", "password": "wrong"}
 
     def guess(forwarded_for: str) -> int:
@@ -97,6 +102,54 @@ def test_guessing_slows_nobody_else_behind_a_proxy_that_is_trusted(
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_of_a_token_may_be_written_in_any_case(registered: dict, nobody: ApiClient, scheme: str) -> None:
     assert nobody.get("auth/me/", Authorization=f"{scheme} {registered['access']}").status == 200
+
+
+def test_guessing_many_at_once_gets_no_further(
+    registered: dict, nobody: ApiClient, settings: Settings, minute: None
+) -> None:
+    settings.FAILED_LOGINS_PER_MINUTE = 2
+
+    def guess() -> int:
+        return nobody.post("auth/token/", {"username": "rita", "password": "wrong"}).status
+
+    assert sorted(together(*[guess] * 6)) == [401] * 2 + [429] * 4
+
+
+def test_passwords_that_are_right_count_nothing(
+    registered: dict, nobody: ApiClient, settings: Settings, minute: None
+) -> None:
+    settings.FAILED_LOGINS_PER_MINUTE = 1
+    right = {"username": "rita", "password": PASSWORD}
+    assert [nobody.post("auth/token/", right).status for _ in range(3)] == [200] * 3
+    assert nobody.post("auth/token/", right | {"password": "wrong"}).status == 401
+    assert nobody.post("auth/token/", right).status == 429
+
+
+def test_guessing_one_name_leaves_an_address_its_other_names(
+    registered: dict, nobody: ApiClient, settings: Settings, minute: None
+) -> None:
+    settings.FAILED_LOGINS_PER_MINUTE = 1
+    guesses = [nobody.post("auth/token/", {"username": "other", "password": str(n)}).status for n in range(15)]
+    assert guesses == [401] + [429] * 14
+    assert nobody.post("auth/token/", {"username": "rita", "password": PASSWORD}).status == 200
+
+
+def test_guessing_at_the_admin_is_guessing_too(nobody: ApiClient, settings: Settings, minute: None) -> None:
+    User.objects.create_superuser("root", password=PASSWORD)
+    settings.FAILED_LOGINS_PER_MINUTE = 2
+    browser = Client()
+
+    def log_in(password: str) -> Any:
+        return browser.post("/admin/login/", {"username": "root", "password": password, "next": "/admin/"})
+
+    assert "correct username and password" in log_in("wrong").content.decode()
+    assert nobody.post("auth/token/", {"username": "root", "password": "wrong"}).status == 401
+    refused = log_in(PASSWORD)
+    assert (refused.status_code, browser.get("/admin/").status_code) == (200, 302)
+    assert "Too many requests" in refused.content.decode()
+    settings.FAILED_LOGINS_PER_MINUTE = 0
+    assert log_in(PASSWORD).status_code == 302
+    assert browser.get("/admin/").status_code == 200
 
 
 def test_an_expired_token_is_refused(owner: User, nobody: ApiClient) -> None:
