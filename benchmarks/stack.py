@@ -61,7 +61,7 @@ def running(*, with_other_pool: bool = False) -> Iterator[Bench]:
 
     ``with_other_pool``: with a second worker, which is stopped at first.
     """
-    given = {"THROTTLE_USER": "0", "FLOOR_PORT": str(ports.free_port())}
+    given = {"THROTTLE_USER": "0", "THROTTLE_LOGINS": "0", "FLOOR_PORT": str(ports.free_port())}
     data = DataDirectory.temporary(in_memory=False)
     names = [*parts.DEFAULT, *FLOOR, *([OTHER_POOL] if with_other_pool else [])]
     with tempfile.TemporaryDirectory() as folder, _started(data, names, given, Path(folder)) as stack:

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from apps.accounts import schemas, services, tickets, tokens
 from apps.accounts.authentication import user_of
 from apps.accounts.models import User
-from apps.core import documentation, errors
+from apps.core import documentation, errors, throttling
 from apps.core.api import ApiView, answer, json_body
 from apps.core.schemas import parse
 
@@ -22,6 +22,8 @@ class OpenView(ApiView):
 
 class TokenView(OpenView):
     """Sign in."""
+
+    throttle_classes = (throttling.PerAddress,)  # a password costs half a second of CPU
 
     @documentation.answers(schemas.TokenData, body=schemas.Credentials, can_fail=(400, 401, 413, 415, 429))
     def post(self, request: Request) -> JsonResponse:
@@ -43,8 +45,10 @@ class RefreshView(OpenView):
 class RegisterView(OpenView):
     """Become a user, where registration is on."""
 
+    throttle_classes = (throttling.PerAddress,)
+
     @documentation.answers(
-        schemas.RegistrationData, body=schemas.Registration, status=201, can_fail=(400, 403, 413, 415)
+        schemas.RegistrationData, body=schemas.Registration, status=201, can_fail=(400, 403, 413, 415, 429)
     )
     def post(self, request: Request) -> JsonResponse:
         """Register and be signed in."""

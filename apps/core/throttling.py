@@ -27,6 +27,17 @@ class PerUser(BaseThrottle):
         return seconds_left()
 
 
+class PerAddress(BaseThrottle):
+    """Lets each address sign in or register ``LOGINS_PER_MINUTE`` times in each minute of the clock; 0: any number."""
+
+    def allow_request(self, request: Request, view: object) -> bool:  # noqa: ARG002
+        limit = settings.LOGINS_PER_MINUTE
+        return not limit or count(f"logins:{self.get_ident(request)}") <= limit
+
+    def wait(self) -> float:
+        return seconds_left()
+
+
 def count(key: str) -> int:
     """Count one more under ``key`` and tell how many there were in this minute; 0 while Redis is away."""
     return _change(_name(key), 1)

@@ -18,6 +18,7 @@ from demo.client import Api, Json
 PARTS = ("api", "worker", "relay", "broadcast", "broadcast:2")
 _SETTINGS = {
     "THROTTLE_USER": "0",
+    "THROTTLE_LOGINS": "0",
     "BROADCAST_HEARTBEAT_SECONDS": "5",
     "BROADCAST_PING_SECONDS": "5",
     "BROADCAST_PING_TIMEOUT_SECONDS": "10",

@@ -144,7 +144,7 @@ def _content(chapters: int, videos: int) -> list[Json]:
 @contextmanager
 def running(**how: Any) -> Iterator[Site]:
     """Run a stack of one's own; ``how`` as for `Stack`, ``given`` on top of what suits tests."""
-    given = {"THROTTLE_USER": "0", **how.pop("given", {})}
+    given = {"THROTTLE_USER": "0", "THROTTLE_LOGINS": "0", **how.pop("given", {})}
     with Stack(fast=True, login=False, given=given, **how) as stack:
         yield Site(stack)
 

@@ -152,6 +152,22 @@ def test_guessing_at_the_admin_is_guessing_too(nobody: ApiClient, settings: Sett
     assert browser.get("/admin/").status_code == 200
 
 
+def test_an_address_signs_in_and_registers_so_often_and_no_more(
+    registered: dict, nobody: ApiClient, settings: Settings, minute: None
+) -> None:
+    settings.LOGINS_PER_MINUTE = 2
+    rita, new = {"username": "rita", "password": PASSWORD}, {"username": "new", "password": PASSWORD}
+
+    assert nobody.post("auth/token/", rita).status == 200
+    assert nobody.post("auth/register/", new).status == 201
+    refused = [nobody.post("auth/token/", rita), nobody.post("auth/register/", new | {"username": "newer"})]
+    assert [(answer.status, answer.error["code"]) for answer in refused] == [(429, "throttled")] * 2
+    assert {answer.headers["Retry-After"] for answer in refused} == {"30"}
+    assert nobody.post("auth/token/refresh/", {"refresh": registered["refresh"]}).status == 200
+    settings.LOGINS_PER_MINUTE = 0
+    assert nobody.post("auth/token/", rita).status == 200
+
+
 def test_an_expired_token_is_refused(owner: User, nobody: ApiClient) -> None:
     token = AccessToken.for_user(owner)
     token.set_exp(lifetime=timedelta(seconds=-1))
