@@ -100,9 +100,15 @@ def test_the_broadcast_service_starts_with_what_it_is_given_and_gets_no_more() -
     assert env.keys().isdisjoint({"DATABASE_URL", "SECRET_KEY", "AWS_SECRET_ACCESS_KEY"})
 
 
-def test_the_broadcast_service_believes_the_proxy_whose_connections_it_has() -> None:
-    origins = Origins(config.load(filled_in("broadcast")).trusted_proxies)
-    assert origins.of("172.18.0.5", "198.51.100.7") == "198.51.100.7"
+def test_the_broadcast_service_believes_what_is_in_the_network_of_the_composition_and_nobody_else() -> None:
+    (network,) = yaml.safe_load(COMPOSE)["networks"]["default"]["ipam"]["config"]
+    (trusted,) = config.load(filled_in("broadcast")).trusted_proxies
+    assert str(trusted) == VARIABLE.sub(lambda found: found[3], network["subnet"])
+    proxy = str(trusted[5])
+    origins = Origins([trusted])
+    assert origins.of(proxy, "198.51.100.7") == "198.51.100.7"
+    for beside in ("192.168.1.20", "10.0.0.20", "172.18.0.20"):
+        assert origins.of(proxy, f"198.51.100.7, {beside}") == beside
 
 
 def test_the_parts_agree_on_secrets_and_servers() -> None:
