@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from apps.core import clock, outages
+from apps.operations.models import Operation
 from apps.outbox import relay
 from apps.outbox.relay import Chore
 from apps.uploads import completion, selectors, services
@@ -47,12 +48,14 @@ def expire() -> None:
 
 
 def forget_old() -> None:
-    """Delete uploads that ended over `OPERATION_KEPT_DAYS` ago, but for those whose file is there: they count."""
+    """Delete uploads that ended over `OPERATION_KEPT_DAYS` ago, but for those whose file or operation is there."""
     limit = clock.now() - timedelta(days=settings.OPERATION_KEPT_DAYS)
     # When a partial upload ended is not written down.
     old = Q(finished_at__lt=limit) | Q(finished_at=None, expires_at__lt=limit)
     # What failed may have bytes in storage, for another try: `expire` throws them away first.
     has_bytes = Q(status=UploadStatus.ERROR, storage_upload_id__gt="")
-    ended = Upload.objects.filter(old, file=None).exclude(status__in=OPEN).exclude(has_bytes)
+    # Whoever repeats the creation is told of the upload again, as long as the operation is kept.
+    operation = Operation.objects.filter(user=OuterRef("user"), key=OuterRef("operation_key"))
+    ended = Upload.objects.filter(old, ~Exists(operation), file=None).exclude(status__in=OPEN).exclude(has_bytes)
     while ids := list(ended.values_list("pk", flat=True)[:_AT_ONCE]):
         Upload.objects.filter(pk__in=ids).delete()

@@ -3,9 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 
 from apps.core import clock
 from apps.media.models import Media
+from apps.operations import services as operations
+from apps.operations.models import Operation
 from apps.uploads import chores, completion
 from apps.uploads.models import Part, Upload, UploadStatus
 from tests.support.api import ApiClient
@@ -19,12 +22,14 @@ def _purge_all(live: ApiClient) -> None:
 
 
 def _days_pass(days: int) -> None:
-    """Make all uploads older, and have the relay look."""
+    """Make all operations and uploads older, and have the relay look."""
+    Operation.objects.update(finished_at=F("finished_at") - timedelta(days=days))
     for upload in Upload.objects.all():
         for name in ("created_at", "expires_at", "finished_at"):
             if at := getattr(upload, name):
                 setattr(upload, name, at - timedelta(days=days))
         upload.save()
+    operations.forget_old()
     chores.forget_old()
 
 
@@ -47,6 +52,28 @@ def test_while_its_file_is_there_it_counts(live: ApiClient, tus: Tus) -> None:
     tus.create(6, {"kind": "media"}, body=b"abcdef")
     _days_pass(90)
     assert Upload.objects.exists()
+
+
+@pytest.mark.parametrize("protocol", ["tus", "s3"])
+def test_while_its_operation_is_there_its_creation_is_answered_again(live: ApiClient, tus: Tus, protocol: str) -> None:
+    target = {"kind": "media"}
+    named = {"operationId": "op", "expect": 2, "stepId": "film"}
+
+    def create() -> str:
+        if protocol == "tus":
+            return tus.create(6, target, **named).upload_id
+        return str(
+            live.post("uploads/s3/multipart", {"filename": "film.mp4", "target": target, **named}).data["uploadId"]
+        )
+
+    id_ = create()
+    live.delete(f"uploads/{id_}/")
+    _days_pass(31)
+    assert create() == id_
+
+    operations.cancel(Operation.objects.get(key="op").pk)
+    _days_pass(31)
+    assert not Upload.objects.exists()
 
 
 def test_partial_uploads_are_forgotten_like_others(live: ApiClient, tus: Tus) -> None:
