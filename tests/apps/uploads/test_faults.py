@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -38,6 +39,23 @@ def _types(course: str) -> list[str]:
 def _due() -> None:
     """Let the pause before the next try be over."""
     Upload.objects.update(retry_at=None, created_at=clock.now() - timedelta(minutes=1))
+
+
+def _take_over() -> uuid.UUID:
+    """Do what somebody else does when a lease has run out; returns the new one's token."""
+    token = uuid.uuid4()
+    Upload.objects.update(lease_token=token, lease_expires_at=clock.now() + timedelta(seconds=10))
+    return token
+
+
+class _SlowStore(MemoryStore):
+    """Storage so slow that somebody else has taken an upload over by the time something is put there."""
+
+    token: uuid.UUID
+
+    def put(self, key: str, body: bytes | IO[bytes], *, content_type: str = "application/octet-stream") -> str:
+        self.token = _take_over()
+        return super().put(key, body, content_type=content_type)
 
 
 @pytest.mark.parametrize("verb", ["complete_multipart", "head", "get_range"])
@@ -120,6 +138,28 @@ def test_a_worker_that_dies_leaves_it_to_the_next(tus: Tus, target: Any, course:
     assert _types(course).count("upload-complete") == 1
 
 
+def test_a_request_that_lost_the_lease_writes_nothing_and_frees_nothing(tus: Tus, target: Any) -> None:
+    storage.use(store := _SlowStore())
+    url = tus.create(20 * MIB, target).url
+    said = tus.patch(url, 0, content(100))
+
+    assert (said.status, said.error["code"]) == (423, "locked")
+    upload = Upload.objects.get()
+    assert (upload.offset, upload.tail_key, upload.lease_token) == (0, "", store.token)
+
+
+def test_a_worker_that_lost_the_lease_records_nothing_and_frees_nothing(
+    tus: Tus, target: Any, course: str, looker: Looker
+) -> None:
+    tokens: list[uuid.UUID] = []
+    looker.meanwhile = lambda: tokens.append(_take_over())
+    tus.create(4, target, body=b"film")
+
+    upload = Upload.objects.get()
+    assert (upload.status, [upload.lease_token]) == (UploadStatus.PROCESSING, tokens)
+    assert not StoredFile.objects.exists() and "upload-complete" not in _types(course)
+
+
 def test_a_file_that_kills_its_worker_is_given_up_and_can_be_tried_again(
     live: ApiClient, tus: Tus, target: Any, looker: Looker
 ) -> None:
@@ -152,6 +192,17 @@ def test_an_aborted_upload_may_be_sent_again_from_the_beginning(live: ApiClient,
     tus.patch(said.url, 0, b"film")
     assert live.get("operations/again/").data["status"] == "succeeded"
     assert live.get(f"videos/{said.headers['CourseHub-Video-Id']}/").data["file"]["size"] == 4
+
+
+def test_what_is_sent_again_has_a_key_of_its_own(live: ApiClient, tus: Tus, target: Any) -> None:
+    said = tus.create(12 * MIB, target, body=content(9 * MIB))
+    live.delete(f"uploads/{said.upload_id}/")
+    assert Purge.objects.filter(key=Upload.objects.get().key).exists()
+    live.post(f"uploads/{said.upload_id}/retry/")
+
+    again = Upload.objects.get()
+    assert again.status == UploadStatus.UPLOADING
+    assert not Purge.objects.filter(key=again.key).exists(), "its object is going to be deleted"
 
 
 def test_an_upload_is_tried_again_once_its_step_has_had_its_turn(live: ApiClient, tus: Tus, target: Any) -> None:
