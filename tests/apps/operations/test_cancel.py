@@ -10,7 +10,7 @@ from apps.accounts.models import User
 from apps.core import errors
 from apps.operations import runner, services
 from apps.operations.models import Operation
-from tests.apps.operations.notes import COURSE, LANE, OTHER_LANE, Notes, ask, operation, outcomes
+from tests.apps.operations.notes import COURSE, LANE, OTHER_LANE, Notes, ask, operation, outcomes, own_topic
 from tests.support.api import ApiClient, events_of
 from tests.support.threads import Running, together, until_someone_waits_for_a_lock
 
@@ -43,6 +43,15 @@ def test_only_the_end_is_told(api: ApiClient, notes: Notes) -> None:
     assert (event["data"]["status"], event["data"]["failed"]) == ("cancelled", 2)
     assert [result["error"]["code"] for result in event["data"]["results"]] == ["cancelled", "cancelled"]
     assert operation().seq == event["seq"] == 1
+
+
+def test_who_cancels_what_never_came_to_be_is_told_so_and_nobody_else(api: ApiClient, owner: User) -> None:
+    course = api.post("courses/", {"title": "Never", "operationId": "op", "expect": 2, "stepId": "a"}).data["courseId"]
+    api.post(f"courses/{course}/chapters/", {"title": "Nor this", "operationId": "op", "stepId": "b"})
+    api.post("operations/op/cancel/")
+
+    assert [event["type"] for event in events_of(own_topic(owner))] == ["batch-operation-complete"]
+    assert events_of(course) == []
 
 
 def test_a_single_step_is_cancelled_without_a_word(api: ApiClient, notes: Notes) -> None:
