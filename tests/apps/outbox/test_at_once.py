@@ -15,7 +15,7 @@ from apps.outbox import delivery, emit
 from apps.outbox import drainer as module
 from apps.outbox.bridge import Outgoing
 from apps.outbox.drainer import Drainer
-from apps.outbox.models import OutboxEvent
+from apps.outbox.models import DeliveryCursor, OutboxEvent
 from coursehub.stack import procfile
 from tests.apps.outbox.bridge_server import BridgeServer
 from tests.apps.outbox.writing import (
@@ -166,6 +166,17 @@ def test_a_topic_that_someone_else_delivers_is_left_to_them(drainer: Drainer, br
 
     assert theirs.seqs(COURSE) == [2]
     assert bridge.seqs(COURSE) == [1, 3]
+
+
+@pytest.mark.usefixtures("drainer")
+def test_who_commits_waits_for_nobody_who_is_about_to_deliver_the_topic() -> None:
+    write(COURSE)
+    _until_settled(COURSE, seq=1)
+    with transaction.atomic():
+        DeliveryCursor.objects.select_for_update().get(topic=COURSE)
+        assert Running(lambda: write(COURSE)).result() == [2]
+    module.wake({COURSE})
+    _until_settled(COURSE, seq=2)
 
 
 @pytest.mark.usefixtures("drainer")

@@ -82,8 +82,9 @@ def test_no_topic_is_claimed_without_being_released_however_much_there_is(bridge
     assert bridge.seqs(COURSE) == bridge.seqs(OTHER) == bridge.seqs(THIRD) == list(range(1, 1101))
 
 
-def test_a_post_stays_below_the_bridges_4_mib(bridge: MemoryBridge) -> None:
-    emit.emit([draft(COURSE, text="x" * 60_000) for _ in range(80)], now=clock.now())
+@pytest.mark.parametrize("text", ["x" * 60_000, "ü" * 30_000])
+def test_a_post_stays_below_the_bridges_4_mib(bridge: MemoryBridge, text: str) -> None:
+    emit.emit([draft(COURSE, text=text) for _ in range(80)], now=clock.now())
 
     assert _deliver_all(bridge, COURSE) == 2
     assert bridge.seqs(COURSE) == list(range(1, 81))
