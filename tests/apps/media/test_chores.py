@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from apps.accounts.models import User
@@ -14,6 +15,7 @@ from apps.operations import runner
 from apps.uploads.models import Purge, StoredFile
 from tests.support.api import ApiClient, events_of
 from tests.support.library import a_file, add_version, stored
+from tests.support.threads import Running
 from tests.support.uploading import Tus
 
 
@@ -34,6 +36,20 @@ def test_what_was_in_the_trash_for_long_enough_is_purged_with_all_its_versions(l
     assert (entry["actorId"], entry["operationId"], entry["details"]) == (None, None, {"because": "retention"})
     chores.purge_old()
     assert HistoryEntry.objects.filter(action="media.purge").count() == 1
+
+
+def test_a_file_that_someone_is_at_holds_up_nobody_elses_purge(live: ApiClient, owner: User) -> None:
+    busy, idle = a_file(owner), a_file(owner)
+    for media in (busy, idle):
+        live.delete(f"media/{media}/")
+    Media.objects.update(purge_at=clock.now() - timedelta(seconds=1))
+    with transaction.atomic():
+        Media.objects.select_for_update().get(pk=busy)
+        Running(chores.purge_old).result()
+    assert str(Media.objects.get().pk) == busy
+
+    chores.purge_old()
+    assert not Media.objects.exists()
 
 
 def test_a_new_file_that_fails_says_so_and_may_be_tried_again(live: ApiClient, tus: Tus, owner: User) -> None:

@@ -50,6 +50,17 @@ def test_a_file_is_renamed(live: ApiClient, owner: User) -> None:
     assert live.patch(f"media/{media}/", {"name": "c", "baseVersion": 1}).error["currentVersion"] == 2
 
 
+def test_what_changed_before_its_deletion_came_to_its_turn_is_not_deleted(api: ApiClient, owner: User) -> None:
+    media = a_file(owner)
+    api.patch(f"media/{media}/", {"name": "b.mp4"})
+    deleted = api.delete(f"media/{media}/", {"baseVersion": 1})
+    runner.run_lane(f"user:{owner.pk}")
+
+    error = api.operation(deleted)["steps"][0]["error"]
+    assert (error["code"], error["currentVersion"]) == ("version_conflict", 2)
+    assert api.get(f"media/{media}/").data["deletedAt"] is None
+
+
 def test_a_linked_file_is_not_deleted_and_the_answer_says_what_uses_it(live: ApiClient, owner: User) -> None:
     course = live.course("Python")
     media = a_file(owner)

@@ -110,6 +110,36 @@ def test_a_link_that_waits_for_its_course_keeps_nobody_from_its_file(
     assert MediaLink.objects.count() == 1
 
 
+def test_a_file_that_goes_keeps_the_course_of_the_video_that_plays_it(
+    live: ApiClient, owner: User, run: Callable[[], threading.Thread], others: Callable[[], Any]
+) -> None:
+    course, media = live.course(), a_file(owner)
+    target = {"targetType": "video", "targetId": live.video(live.chapter(course)), "role": "source"}
+    live.post(f"media/{media}/links/", target)
+    hints.use(lambda *_: None)
+    live.delete(f"media/{media}/?force=true")
+    with _locked(others(), FILE, media):
+        thread = run()
+        assert not _can_lock(others(), COURSE, course)
+    thread.join(10)
+    assert not MediaLink.objects.exists()
+
+
+def test_a_file_that_goes_and_returns_keeps_the_courses_that_it_returns_to(
+    live: ApiClient, owner: User, run: Callable[[], threading.Thread], others: Callable[[], Any]
+) -> None:
+    course, media = live.course(), a_file(owner)
+    _link(live, media, course)
+    hints.use(lambda *_: None)
+    live.delete(f"media/{media}/?force=true")
+    _restore(live, media, course)
+    with _locked(others(), FILE, media):
+        thread = run()
+        assert not _can_lock(others(), COURSE, course)
+    thread.join(10)
+    assert MediaLink.objects.count() == 1
+
+
 def test_a_link_sees_what_became_of_its_file_while_it_waited(
     live: ApiClient, owner: User, run: Callable[[], threading.Thread], others: Callable[[], Any]
 ) -> None:

@@ -130,6 +130,20 @@ def test_uploads_and_sources_keep_out_of_each_others_way(
     _check_replica(live, course, before)
 
 
+def test_a_source_does_not_return_to_a_video_that_a_file_is_being_uploaded_to(
+    live: ApiClient, owner: User, tus: Tus, video: str
+) -> None:
+    media = a_file(owner)
+    _source(live, media, video)
+    live.delete(f"media/{media}/?force=true")
+    upload = tus.create(5, {"kind": "video", "videoId": video})
+    restored = live.operation(live.post(f"media/{media}/restore/", {"restoreLinks": "all"}))
+
+    assert [link["result"] for link in restored["steps"][0]["data"]["links"]] == ["conflict"]
+    tus.patch(upload.url, 0, content(5))
+    assert live.get(f"videos/{video}/").data["file"]["size"] == 5
+
+
 def test_an_upload_that_meets_a_source_when_its_turn_comes_fails(api: ApiClient, owner: User, tus: Tus) -> None:
     course = api.course()
     video = api.video(api.chapter(course))
