@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from apps.accounts.models import User
 from apps.core import clock
-from apps.uploads import direct, playback, storage
+from apps.uploads import chores, direct, playback, storage
 from apps.uploads.models import Purge, StoredFile, Upload
 from tests.support.api import Answer, ApiClient, events_of
 from tests.support.bridge import MemoryBridge
@@ -200,6 +200,15 @@ def test_what_ends_while_its_object_is_made_is_no_fault_of_storage(
 
     assert live.get(f"uploads/{id_}/").data["status"] == "aborted"
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_what_is_still_being_signed_does_not_expire(live: ApiClient, target: Any) -> None:
+    id_ = _create(live, target, size=10 * MIB).body["uploadId"]
+    Upload.objects.update(expires_at=clock.now() - timedelta(seconds=1))
+    live.get(f"{MULTIPART}/{id_}/1")
+    chores.expire()
+
+    assert live.get(f"uploads/{id_}/").data["status"] == "uploading"
 
 
 def test_aborting_ends_it(live: ApiClient, target: Any) -> None:
