@@ -241,6 +241,18 @@ async def test_events_expire_and_the_topics_last_seq_stays(open_history: Open, e
     assert len((await history.read(TOPIC, since=2, limit=10)).bodies) == 1
 
 
+async def test_a_topic_that_was_forgotten_begins_without_the_events_that_were_not(
+    open_history: Open, empty_valkey: Valkey
+):
+    history = open_history()
+    await history.append(parcels(1, 2), now_ms=NOW)
+    (key,) = empty_valkey.client.keys("coursehub:*:head:*")
+    empty_valkey.client.delete(key)
+    await history.append(parcels(5), now_ms=NOW)
+    retained = await history.read(TOPIC, since=4, limit=10)
+    assert (retained.last, retained.length, retained.bodies) == (5, 1, [p.body for p in parcels(5)])
+
+
 async def test_every_key_of_a_topic_expires(open_history: Open, empty_valkey: Valkey):
     await open_history().append(parcels(1), now_ms=NOW)
     keys = empty_valkey.client.keys("coursehub:*-*:*")

@@ -59,6 +59,7 @@ UNKNOWN = Retained(EPOCH, None)
         (request(5, granted=4), UNKNOWN, Refetch(4, frames.AHEAD)),
         # The ticket is older than the history: between the two something may have been lost.
         (request(4, granted=4, at=BEFORE), UNKNOWN, Refetch(4, frames.HISTORY_LOST)),
+        (request(4, granted=4, at=EPOCH), UNKNOWN, Refetch(4, frames.HISTORY_LOST)),
         (request(4, granted=4, at=BEFORE, resynced=True), UNKNOWN, Resumed(4, True)),
         (request(6, granted=4, at=BEFORE, resynced=True), UNKNOWN, Resumed(6, True)),
     ],

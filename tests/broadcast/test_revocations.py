@@ -69,11 +69,12 @@ def test_an_older_withdrawal_says_nothing_new():
     assert memory.withdraw(USER, TOPIC, issued_at_ms=120)
 
 
-def test_what_no_living_ticket_can_be_from_before_is_forgotten():
+@pytest.mark.parametrize(("before", "heard"), [(100, 150), (150, 100)])
+def test_what_no_living_ticket_can_be_from_before_is_forgotten(before: int, heard: int):
     memory = Revocations()
-    memory.add(Revocation(USER, TOPIC, 100), now_ms=150)
+    memory.add(Revocation(USER, TOPIC, before), now_ms=heard)
     memory.forget_expired(now_ms=150 + LIFETIME_MS - 1)
-    assert memory.all() == [Revocation(USER, TOPIC, 100)]
+    assert memory.all() == [Revocation(USER, TOPIC, before)]
     memory.forget_expired(now_ms=150 + LIFETIME_MS)
     assert len(memory) == 0
 

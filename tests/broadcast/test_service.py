@@ -188,6 +188,31 @@ async def test_withdrawn_access_is_heard_by_other_processes_even_if_the_layer_lo
     assert (await client.wait_for("unsubscribed", seconds=1))["code"] == "access_withdrawn"
 
 
+async def test_withdrawn_access_is_heard_by_other_processes_before_they_look_for_it(
+    start: Start, user: str, course: str
+):
+    network = Network()
+    one, two = await start(network), await start(network, pulse_seconds=60)
+    client = Connection(two, ticket(user, [course]))
+    client.send("subscribe", topic=course)
+    await client.wait_for("subscribed", 2)
+    await one.take([], [Revocation(user, course, one.now_ms())])
+    assert (await client.wait_for("unsubscribed", seconds=5))["code"] == "access_withdrawn"
+
+
+async def test_after_a_flush_withdrawals_are_read_from_the_first_whatever_the_server_counts_from(
+    start: Start, empty_valkey: Valkey
+):
+    service = await start(Network())
+    by_a_clock_that_was_ahead = "9999999999999-0"
+    empty_valkey.client.xadd("coursehub:control", {"r": Revocation("a", None, 1).encode()}, by_a_clock_that_was_ahead)
+    await eventually(lambda: len(service.revocations) == 1)
+    empty_valkey.client.flushall()
+    await eventually(lambda: empty_valkey.client.xlen("coursehub:control") > 0)
+    await service.history.append([], withdrawn=[Revocation("b", None, 1)], now_ms=service.now_ms())
+    await eventually(lambda: len(service.revocations) == 2)
+
+
 async def test_a_flush_does_not_let_withdrawn_access_be_forgotten(
     start: Start, empty_valkey: Valkey, user: str, course: str
 ):
