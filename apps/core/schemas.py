@@ -58,11 +58,6 @@ def _not_blank(value: object) -> object:
     return value
 
 
-def whole(value: object) -> object:
-    """Take 3.0 for 3: to JSON they are the same number."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
-
-
 # A pattern, and no validator: lengths that are given to one of `Text` would count "items" behind it.
 Text = Annotated[str, StringConstraints(pattern=r"^[^\u0000]*$")]
 """What a database can keep: no NUL characters. Halves of surrogate pairs are no text to pydantic."""
@@ -79,9 +74,8 @@ Reference = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 """An id, or the tempId of something that the same operation creates."""
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 """What names an operation or a step."""
-# The validator comes last: before the bounds it would keep them out of the JSON schema.
-Position = Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(whole)]
-Version = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(whole)]
+Position = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from apps.core.schemas import Body, Key, whole
+from apps.core.schemas import Body, Key
 
 EXPECT_MAX = 100_000
 
@@ -13,7 +13,7 @@ class Mutation(Body):
     """A mutation's body may name its operation and step; the headers do the same."""
 
     operation_id: Key | None = None
-    expect: Annotated[int, Field(ge=1, le=EXPECT_MAX), BeforeValidator(whole)] | None = None
+    expect: Annotated[int, Field(ge=1, le=EXPECT_MAX)] | None = None
     step_id: Key | None = None
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 from django.conf import settings
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -17,7 +16,7 @@ from pydantic_core import CoreSchema
 
 from apps.core import documentation
 from apps.core.pagination import Page
-from apps.core.schemas import Body, Id, Text, whole
+from apps.core.schemas import Body, Id, Text
 from apps.operations.schemas import Mutation
 from apps.uploads import sizes, targets
 
@@ -36,13 +35,13 @@ class _Largest:
         return handler(schema) | {"maximum": settings.UPLOAD_MAX_BYTES}
 
 
-Size = Annotated[int, Field(ge=0, le=2**53 - 1), BeforeValidator(whole)]
-FileSize = Annotated[int, Field(ge=1, le=2**53 - 1), BeforeValidator(whole), _Largest()]
+Size = Annotated[int, Field(ge=0, le=2**53 - 1)]
+FileSize = Annotated[int, Field(ge=1, le=2**53 - 1), _Largest()]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=65_536)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ETag = Annotated[Text, StringConstraints(min_length=1, max_length=253)]
 """With the quotes that it is kept in it has 255 characters."""
-PartNumber = Annotated[int, Field(ge=1, le=sizes.PARTS_MAX), BeforeValidator(whole)]
+PartNumber = Annotated[int, Field(ge=1, le=sizes.PARTS_MAX)]
 Target = Annotated[dict[str, Any], _AnyTarget()]
 _NUMBER = r"([1-9][0-9]{0,3}|10000)"
 _SIGNED_AT_ONCE = 1_000
