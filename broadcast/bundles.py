@@ -6,14 +6,13 @@ one sends at once. Within a bundle newer progress takes the place of older.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator
-from itertools import chain
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Final
 
 from broadcast.parcel import Packed, Parcel
 
-Publish = Callable[[str, list[Packed]], "asyncio.Future[None]"]
-"""Sends a topic's events to the other processes; the future is done when that was tried."""
+Publish = Callable[[Sequence[tuple[str, list[Packed]]]], "asyncio.Future[None]"]
+"""Sends topics' events to the other processes; the future is done when that was tried."""
 
 MOST_EVENTS: Final = 20_000
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -67,12 +66,9 @@ class Bundler:
             self._events = self._bytes = 0
             self._relief = asyncio.get_running_loop().create_future()
             try:
-                await asyncio.wait(list(chain.from_iterable(map(self._send, bundle, bundle.values()))))
+                await self._publish([(topic, m) for topic, events in bundle.items() for m in _messages(events)])
             finally:
                 self._relief.cancel()
-
-    def _send(self, topic: str, events: dict[Hashable, Parcel]) -> list["asyncio.Future[None]"]:
-        return [self._publish(topic, message) for message in _messages(events)]
 
     def _count(self, parcel: Parcel, sign: int) -> None:
         self._events += sign

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -20,13 +20,14 @@ from broadcast.together import end, together
 log = logging.getLogger(__name__)
 
 Message = dict[str, Any]
-Outgoing = tuple[str, Message, "asyncio.Future[None]"]
+Outgoing = tuple[list[tuple[str, Message]], "asyncio.Future[None]"]
+"""Messages, each with its group, and what is done when they have been tried."""
 
 _CONTROL_GROUP: Final = "control"
 _BEACON: Final = "beacon"
 _JOINED_AT_ONCE: Final = 500
 _SILENT_PERIODS: Final = 4
-_QUEUE_LENGTH: Final = 10_000
+_MOST_WAITING: Final = 10_000
 _SENT_AT_ONCE: Final = 256
 _KEPT_MESSAGES: Final = 256
 _TEARDOWN_SECONDS: Final = 2
@@ -88,7 +89,7 @@ class Node:
         self._make_layer = make_layer
         self._handlers = handlers
         self._beacon_seconds = beacon_seconds
-        self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_QUEUE_LENGTH)
+        self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_MOST_WAITING)
         self._kept: deque[tuple[str, Message]] = deque(maxlen=_KEPT_MESSAGES)
         self._carries = asyncio.Event()
         self._membership_lock = asyncio.Lock()
@@ -134,22 +135,22 @@ class Node:
         if (opening := self._opening.get(topic)) is not None:
             await asyncio.shield(opening)
 
-    def publish(self, topic: str | None, message: Message) -> "asyncio.Future[None]":
+    def publish(self, messages: Iterable[tuple[str | None, Message]]) -> "asyncio.Future[None]":
         """
-        Queue a message to a topic's group, or to every process; the future is done when it has been tried.
+        Queue messages, each to its topic's group, or (None) to every process; the future is done when all were tried.
 
         While the layer is away that is at once.
         """
         tried = asyncio.get_running_loop().create_future()
-        group = _CONTROL_GROUP if topic is None else group_of(topic)
+        outgoing = [(_CONTROL_GROUP if topic is None else group_of(topic), message) for topic, message in messages]
         if not self._carries.is_set():
-            self._kept.append((group, message))
+            self._kept.extend(outgoing)
             tried.set_result(None)
             return tried
         try:
-            self._outgoing.put_nowait((group, message, tried))
+            self._outgoing.put_nowait((outgoing, tried))
         except asyncio.QueueFull:
-            # The history has it; the others see the gap, at the latest by their next heartbeat.
+            # The history has them; the others see the gap, at the latest by their next heartbeat.
             tried.set_result(None)
         return tried
 
@@ -184,26 +185,26 @@ class Node:
         self._kept.clear()
         await _group_send_all(layer, kept)
         while True:
-            await self._send_waiting(layer, await self._outgoing.get())
+            await self._send(layer, await self._outgoing.get())
 
-    async def _send_waiting(self, layer: ChannelLayer, first: Outgoing) -> None:
-        waiting = [first]
-        while not self._outgoing.empty() and len(waiting) < _SENT_AT_ONCE:
-            waiting.append(self._outgoing.get_nowait())
-        messages = [(group, message) for group, message, _ in waiting]
+    async def _send(self, layer: ChannelLayer, outgoing: Outgoing) -> None:
+        messages, tried = outgoing
+        first = 0
         try:
-            await _group_send_all(layer, messages)
+            for first in range(0, len(messages), _SENT_AT_ONCE):
+                await _group_send_all(layer, messages[first : first + _SENT_AT_ONCE])
         except BaseException:
-            self._kept.extend(messages)
+            self._kept.extend(messages[first:])
             raise
         finally:
-            _tell_tried(waiting)
+            _tell_tried(tried)
 
     def _set_aside(self) -> None:
         self._carries.clear()
-        waiting = [self._outgoing.get_nowait() for _ in range(self._outgoing.qsize())]
-        self._kept.extend((group, message) for group, message, _ in waiting)
-        _tell_tried(waiting)
+        while not self._outgoing.empty():
+            messages, tried = self._outgoing.get_nowait()
+            self._kept.extend(messages)
+            _tell_tried(tried)
 
     async def _beat(self, layer: ChannelLayer) -> None:
         sending = asyncio.create_task(self._send_beacon(layer))
@@ -288,10 +289,9 @@ class Node:
             self._broken = True
 
 
-def _tell_tried(outgoing: Sequence[Outgoing]) -> None:
-    for _, _, tried in outgoing:
-        if not tried.done():
-            tried.set_result(None)
+def _tell_tried(tried: "asyncio.Future[None]") -> None:
+    if not tried.done():
+        tried.set_result(None)
 
 
 async def _receive_all(layer: ChannelLayer, channel: str) -> list[Message]:
@@ -353,7 +353,7 @@ class Layers:
     def publish_to_all(self, message: Message) -> None:
         """Send a message to every process."""
         for node in self._nodes:
-            node.publish(None, message)
+            node.publish([(None, message)])
 
     async def run(self) -> None:
         """Keep all layers alive until cancelled."""

@@ -3,7 +3,8 @@ channels-redis' pub/sub layer over connections of our own.
 
 Names, encoding, memberships and queues are the library's, so its own layer hears ours and is heard by it. What
 differs is how bytes go to and come from Redis (`broadcast.link`), that many messages and memberships go in one round
-trip, that joining ends when Redis has confirmed it, and that a lost connection shows: `receive` raises.
+trip, that joining ends when Redis has confirmed it, that a lost connection shows (`receive` raises), and that what a
+process sent to groups itself is dropped before anybody reads it.
 """
 
 import asyncio
@@ -26,15 +27,22 @@ Message = dict[str, Any]
 
 _MESSAGE: Final = b"message"
 _SUBSCRIBED: Final = b"subscribe"
+_HEAD_BYTES: Final = 64
+"""In so much of a message its origin is found, if it is the second thing in there after a short type."""
 _LOST: Final = None
 """In a channel's queue: the connection is gone, and messages with it."""
 
 
 class Shard(RedisSingleShardConnection):  # type: ignore[misc]
-    """The connections to one Redis: one that speaks, one that hears."""
+    """
+    The connections to one Redis: one that speaks, one that hears.
 
-    def __init__(self, host: dict[str, Any], layer: Any) -> None:
+    Messages that begin with ``origin`` are not heard; None: all are.
+    """
+
+    def __init__(self, host: dict[str, Any], layer: Any, origin: bytes | None) -> None:
         super().__init__(host, layer)
+        self._origin = origin
         self._timeout_seconds: float = host["socket_timeout"]
         self._pool = create_pool(host)
         self._speaking = Link(self._pool, timeout_seconds=self._timeout_seconds)
@@ -111,7 +119,8 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]
 
     def _hear(self, pushed: list[Any]) -> None:
         if pushed[0] == _MESSAGE:
-            self._receive_message({"channel": pushed[1], "data": pushed[2]})
+            if self._origin is None or pushed[2].find(self._origin, 0, _HEAD_BYTES) < 0:
+                self._receive_message({"channel": pushed[1], "data": pushed[2]})
         elif pushed[0] == _SUBSCRIBED:
             self._unconfirmed -= 1
             if not self._unconfirmed and self._confirmed is not None and not self._confirmed.done():
@@ -130,11 +139,12 @@ class PipeliningLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     The library's layer on one Redis, with methods for many at once.
 
     A layer whose connection is lost stays so until `flush`: what it would have heard meanwhile is gone, and whoever
-    uses it has to know.
+    uses it has to know. ``origin``: see `Shard`.
     """
 
-    def __init__(self, host: dict[str, Any], *, prefix: str) -> None:
+    def __init__(self, host: dict[str, Any], *, prefix: str, origin: str | None) -> None:
         super().__init__(hosts=[host], prefix=prefix)
+        self._origin = None if origin is None else origin.encode()
 
     def deserialize(self, message: bytes | None) -> Message:
         """
@@ -189,13 +199,17 @@ class PipeliningLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
 
     def _get_layer(self) -> RedisPubSubLoopLayer:
         layer = super()._get_layer()
-        layer._shards = [each if isinstance(each, Shard) else Shard(each.host, layer) for each in layer._shards]
+        shards = layer._shards
+        layer._shards = [each if isinstance(each, Shard) else Shard(each.host, layer, self._origin) for each in shards]
         return layer
 
 
-def redis_layer(url: str, *, timeout_seconds: float) -> PipeliningLayer:
+def redis_layer(url: str, *, timeout_seconds: float, origin: str | None = None) -> PipeliningLayer:
     """
     Make a channel layer on one Redis.
+
+    ``origin``: what this process says as the second thing of its messages to groups, after their type; it never hears
+    them itself. A process alone reads nothing then, and Redis sends to the others as before.
 
     The pub/sub one: memberships live in the connection and vanish with the process, a message takes one round trip
     instead of five, and nothing has a capacity over which messages are dropped in silence.
@@ -206,4 +220,4 @@ def redis_layer(url: str, *, timeout_seconds: float) -> PipeliningLayer:
         "socket_connect_timeout": timeout_seconds,
         "retry": Retry(NoBackoff(), 1),
     }
-    return PipeliningLayer(host, prefix="coursehub")
+    return PipeliningLayer(host, prefix="coursehub", origin=origin)

@@ -91,7 +91,7 @@ class Service:
             on_read=self.hub.note_replayed,
         )
         self._healer = Healer(self.hub, self.history, self.metrics, limit=settings.history_length)
-        make = make_layer or partial(redis_layer, timeout_seconds=settings.redis_timeout_seconds)
+        make = make_layer or partial(redis_layer, timeout_seconds=settings.redis_timeout_seconds, origin=self._origin)
         self._layers = Layers(
             [self._make_node(number, partial(make, url)) for number, url in enumerate(settings.channel_layer_urls)]
         )
@@ -222,9 +222,9 @@ class Service:
         return Node(make_layer, handlers, beacon_seconds=self.settings.beacon_seconds)
 
     def _make_bundler(self, node: Node) -> Bundler:
-        def publish(topic: str, events: list[Packed]) -> "asyncio.Future[None]":
-            message = {"type": _EVENTS, "origin": self._origin, "topic": topic, "at": self.now_ms(), "events": events}
-            return node.publish(topic, message)
+        def publish(bundle: Sequence[tuple[str, list[Packed]]]) -> "asyncio.Future[None]":
+            same = {"type": _EVENTS, "origin": self._origin, "at": self.now_ms()}
+            return node.publish([(topic, {**same, "topic": topic, "events": events}) for topic, events in bundle])
 
         return Bundler(publish, on_drop=self.metrics.dropped.labels("layer_full").inc)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,9 +23,9 @@ class Layer:
         self.tried: list[asyncio.Future[None]] = []
         self.is_slow = False
 
-    def publish(self, topic: str, message: list[Any]) -> "asyncio.Future[None]":
-        """Keep a message."""
-        self.messages.append((topic, message))
+    def publish(self, bundle: Sequence[tuple[str, list[Any]]]) -> "asyncio.Future[None]":
+        """Keep messages."""
+        self.messages.extend(bundle)
         self.tried.append(asyncio.get_running_loop().create_future())
         if not self.is_slow:
             self.tried[-1].set_result(None)
