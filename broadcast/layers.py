@@ -65,11 +65,13 @@ class Handlers:
 
     ``on_loss`` gets the topics of which messages may have been lost: each time that a layer lost something, or failed.
     ``on_lag`` gets the seconds that a message took; while none comes back, how long the oldest has been under way.
+    ``lasting`` says what of a message may still be sent when the layer has been away, None: nothing.
     """
 
     on_message: Callable[[Message], None]
     on_loss: Callable[[Sequence[str]], None]
     on_lag: Callable[[float], None]
+    lasting: Callable[[Message], Message | None]
 
 
 def group_of(topic: str) -> str:
@@ -81,8 +83,8 @@ class Node:
     """
     One channel layer, kept alive: rebuilt when it falls silent.
 
-    What it could not send it keeps, within bounds, and sends when it has joined again: who hears the others well does
-    not know that one of them could not speak.
+    What it could not send and is still true later it keeps, within bounds, and sends when it has joined again: who
+    hears the others well does not know that one of them could not speak.
     """
 
     def __init__(self, make_layer: Callable[[], ChannelLayer], handlers: Handlers, *, beacon_seconds: float) -> None:
@@ -144,7 +146,7 @@ class Node:
         tried = asyncio.get_running_loop().create_future()
         outgoing = [(_CONTROL_GROUP if topic is None else group_of(topic), message) for topic, message in messages]
         if not self._carries.is_set():
-            self._kept.extend(outgoing)
+            self._keep(outgoing)
             tried.set_result(None)
             return tried
         try:
@@ -194,16 +196,20 @@ class Node:
             for first in range(0, len(messages), _SENT_AT_ONCE):
                 await _group_send_all(layer, messages[first : first + _SENT_AT_ONCE])
         except BaseException:
-            self._kept.extend(messages[first:])
+            self._keep(messages[first:])
             raise
         finally:
             _tell_tried(tried)
+
+    def _keep(self, messages: Sequence[tuple[str, Message]]) -> None:
+        lasting = [(group, self._handlers.lasting(message)) for group, message in messages]
+        self._kept.extend((group, message) for group, message in lasting if message is not None)
 
     def _set_aside(self) -> None:
         self._carries.clear()
         while not self._outgoing.empty():
             messages, tried = self._outgoing.get_nowait()
-            self._kept.extend(messages)
+            self._keep(messages)
             _tell_tried(tried)
 
     async def _beat(self, layer: ChannelLayer) -> None:

@@ -77,6 +77,11 @@ def unpack(packed: Packed, *, topic: str) -> Parcel:
     return Parcel(topic=topic, seq=seq, type_=type_, operation_id=operation_id, subject=subject, body=body)
 
 
+def is_durable(packed: Packed) -> bool:
+    """Tell a packed parcel that has a seq from progress."""
+    return packed[0] is not None
+
+
 def text_frame(payload: bytes) -> bytes:
     """Wrap a payload into one unmasked, final text frame (RFC 6455, section 5.2)."""
     return _frame(0x81, payload)

@@ -438,6 +438,11 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
             self.server.service.metrics.closed.labels(str(code)).inc()
             super()._fail_connection(code, reason)
 
+    def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
+        """Drop the connection; not one that is about to be told why: an end that is a breach is no answer to ours."""
+        if not self._failing:
+            super().dropConnection(abort)
+
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: ARG002, N802
         """Send what is not the application's: the handshake, pings and pongs, the end."""
         if self.outlet is not None and self.outlet.is_open:

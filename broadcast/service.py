@@ -218,6 +218,7 @@ class Service:
             on_message=self._on_message,
             on_loss=on_loss,
             on_lag=self.metrics.layer_lag.labels(str(number)).set,
+            lasting=_lasting,
         )
         return Node(make_layer, handlers, beacon_seconds=self.settings.beacon_seconds)
 
@@ -330,6 +331,14 @@ class Service:
     def _behind(self) -> list[int]:
         feeds = filter(None, map(self.hub.feed, self.hub.topics()))
         return [feed.newest - (feed.last or 0) for feed in feeds if feed.behind]
+
+
+def _lasting(message: Message) -> Message | None:
+    """Leave progress out: by the time a layer is back others may have told newer, or what it led to."""
+    if message["type"] != _EVENTS:
+        return message
+    durable = [packed for packed in message["events"] if parcel.is_durable(packed)]
+    return {**message, "events": durable} if durable else None
 
 
 def _log_emitted(parcels: Sequence[Parcel], deliveries: int, failed: int, seconds: float) -> None:

@@ -35,6 +35,8 @@ async def end(tasks: Collection["asyncio.Task[None]"]) -> None:
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _PATIENCE_SECONDS
+    for task in tasks:
+        task.add_done_callback(_take_note)
     pending = {task for task in tasks if not task.done()}
     while pending and loop.time() < deadline:
         for task in pending:
@@ -44,3 +46,9 @@ async def end(tasks: Collection["asyncio.Task[None]"]) -> None:
         except asyncio.CancelledError:
             # The caller is ending already, and whoever cancelled it waits for it.
             continue
+
+
+def _take_note(ended: "asyncio.Task[None]") -> None:
+    # asyncio logs what nobody has asked for as an error.
+    if not ended.cancelled():
+        ended.exception()

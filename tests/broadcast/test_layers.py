@@ -25,8 +25,14 @@ class Station:
         self.losses: list[Sequence[str]] = []
         self.lags: list[float] = []
         self.news = asyncio.Event()
-        handlers = Handlers(on_message=self.hear, on_loss=self.losses.append, on_lag=self.lags.append)
+        handlers = Handlers(
+            on_message=self.hear, on_loss=self.losses.append, on_lag=self.lags.append, lasting=self.keep
+        )
         self.node = Node(make_layer, handlers, beacon_seconds=BEACON_SECONDS)
+
+    def keep(self, message: Message) -> Message | None:
+        """Have all kept but what is called fleeting."""
+        return None if message.get("fleeting") else message
 
     def hear(self, message: Message) -> None:
         """Keep a message."""
@@ -213,6 +219,25 @@ async def test_while_a_layer_is_away_nobody_waits_and_the_newest_is_kept(start):
     assert [message["n"] for message in station.messages] == list(range(1001 - 256, 1001))
 
 
+async def test_what_does_not_last_is_not_kept_while_a_layer_is_away_or_fails(start):
+    network = Network()
+    station, hearing = await start(network.layer), await start(network.layer)
+    await join(hearing, TOPIC)
+    carry = network.group_send
+
+    def fail_once(group: str, message: Message) -> None:
+        network.group_send = carry
+        raise ConnectionError("away")
+
+    network.group_send = fail_once
+    mixed = [{"type": "events", "n": n, "fleeting": n % 2 == 0} for n in range(6)]
+    sent = [station.node.publish([(TOPIC, message) for message in pair]) for pair in (mixed[:2], mixed[2:4])]
+    await asyncio.wait(sent)
+    station.node.publish([(TOPIC, message) for message in mixed[4:]])
+    await hearing.wait_for(3)
+    assert [message["n"] for message in hearing.messages] == [1, 3, 5]
+
+
 async def test_a_message_that_no_layer_takes_is_given_up_at_the_second_try(start):
     network = Network()
     station = await start(network.layer)
@@ -278,7 +303,7 @@ async def test_layers_carry_a_message_for_all_to_all(start):
 
 async def test_a_topic_belongs_to_one_layer_in_every_process():
     def nodes() -> Layers:
-        handlers = Handlers(on_message=print, on_loss=print, on_lag=print)
+        handlers = Handlers(on_message=print, on_loss=print, on_lag=print, lasting=dict)
         return Layers([Node(Network().layer, handlers, beacon_seconds=1) for _ in range(3)])
 
     one, two = nodes(), nodes()

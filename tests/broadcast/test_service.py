@@ -11,6 +11,7 @@ import pytest
 from broadcast.config import Settings
 from broadcast.contracts import topics
 from broadcast.history import Gaps, Unavailable
+from broadcast.layers import ChannelLayer
 from broadcast.revocations import Revocation
 from broadcast.service import Service
 from tests.support.broadcast_fakes import Network, make_parcel
@@ -21,12 +22,26 @@ from tests.support.broadcast_valkey import Valkey
 Start = Callable[..., Service]
 
 
+class Unstable:
+    """A network that can be away for one process."""
+
+    def __init__(self) -> None:
+        self.network = Network()
+        self.away = False
+
+    def layer(self, url: str) -> ChannelLayer:
+        """Connect."""
+        if self.away:
+            raise ConnectionError("away")
+        return self.network.layer(url)
+
+
 @pytest.fixture
 async def start(empty_valkey: Valkey) -> AsyncIterator[Start]:
     """A way to run services."""
     running: list[asyncio.Task[None]] = []
 
-    async def start_one(network: Network, **changes: object) -> Service:
+    async def start_one(network: Network | Unstable, **changes: object) -> Service:
         settings = Settings(
             redis_url=empty_valkey.url,
             channel_layer_urls=("redis://in-memory",),
@@ -274,6 +289,28 @@ async def test_progress_does_not_come_after_a_completion_that_was_replayed(start
     progress = await client.wait_for("upload-progress")
     assert progress["operationId"] == "o10"
     assert len(client.said("upload-progress")) == 1
+
+
+async def test_progress_from_before_a_layer_was_back_does_not_come_after_its_completion(
+    start: Start, user: str, course: str
+):
+    unstable = Unstable()
+    network = unstable.network
+    one, two = await start(unstable), await start(network)
+    (node,) = one._layers.nodes
+    unstable.away, node._broken = True, True
+    await eventually(lambda: not node._carries.is_set())
+    upload = {"operation_id": "save-1", "topic": course, "uploadId": "u"}
+    one.pass_on([make_parcel(None, type_="upload-progress", **upload)])
+    await one.take([make_parcel(1, type_="upload-complete", **upload)], [])
+    client = Connection(two, ticket(user, {course: 1}))
+    client.send("subscribe", topic=course, since=1)
+    await client.wait_for("subscribed", 2)
+    unstable.away = False
+    await eventually(node._carries.is_set)
+    one.pass_on([make_parcel(None, type_="video-upload-progress", operation_id="save-2", topic=course)])
+    await client.wait_for("video-upload-progress")
+    assert client.said("upload-progress") == []
 
 
 async def test_who_says_to_have_seen_more_than_there_is_silences_nobody(start: Start, user: str, course: str):

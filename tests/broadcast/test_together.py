@@ -1,6 +1,7 @@
 """Background work that lives and dies together."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -54,3 +55,14 @@ async def test_what_has_ended_needs_no_end():
     await done
     await end([done])
     assert not done.cancelled()
+
+
+async def test_what_several_raise_at_once_is_not_left_for_the_log(caplog):
+    failing = [asyncio.create_task(fail()) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    with pytest.raises(RuntimeError, match="failed"):
+        await together(fail(), fail())
+    await end(failing)
+    del failing
+    gc.collect()
+    assert not caplog.records

@@ -297,6 +297,24 @@ async def test_a_frame_of_no_known_kind_is_refused(broadcast: Broadcast, user: s
     assert closed_with(broadcast, 1002) == 1
 
 
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        pytest.param(b"\x03", 1002, id="half a code"),
+        pytest.param(b"\x03\xed", 1002, id="a code that is never sent"),
+        pytest.param(b"\x03\xe8\xff", 1007, id="a reason that is not UTF-8"),
+    ],
+)
+async def test_an_end_that_is_itself_a_breach_is_answered_too(
+    broadcast: Broadcast, user: str, payload: bytes, code: int
+):
+    before = closed_with(broadcast, code)
+    async with broadcast.client(ticket(user)) as client:
+        client.socket.transport.write(bytes([0x88, 0x80 | len(payload)]) + bytes(4) + payload)
+        assert (await client.closing())[1] == code
+    assert closed_with(broadcast, code) == before + 1
+
+
 async def test_a_client_may_be_silent(broadcast: Broadcast, user: str, course: str):
     async with broadcast.client(ticket(user, [course])) as client:
         await client.subscribe(course)
