@@ -122,6 +122,19 @@ async def test_beyond_the_bound_events_are_dropped_and_counted(layer: Layer, bun
     assert (len(bundler), layer.dropped) == (bundles.MOST_EVENTS, 3)
 
 
+async def test_beyond_the_bound_in_bytes_events_are_dropped_until_the_bundle_is_on_its_way(
+    layer: Layer, bundler: Bundler
+):
+    large = "x" * (1024 * 1024)
+    fitting = bundles.MOST_BYTES // len(large)
+    for first in (1, 1001):
+        for seq in range(first, first + fitting + 3):
+            bundler.add(make_parcel(seq, text=large))
+        await turn()
+    assert layer.dropped == 2 * 3
+    assert len(layer.messages) == 2 * fitting
+
+
 async def test_who_posted_waits_for_a_slow_layer_but_only_for_a_moment(layer: Layer, bundler: Bundler):
     await asyncio.wait_for(bundler.relieved(), 0.1)
     layer.is_slow = True
