@@ -104,3 +104,12 @@ async def test_a_history_that_begins_anew_between_two_looks_is_looked_at_again()
     history.positions = begin_anew  # type: ignore[method-assign]
     assert (await reader(history).read(TOPIC, None)).epoch_ms == 2
     assert len(history.looks) == 2
+
+
+@pytest.mark.parametrize("since", [None, 7])
+async def test_one_who_stops_waiting_leaves_the_others_their_answers(since: int | None):
+    read = reader(FakeHistory())
+    leaving, staying = [asyncio.create_task(read.read(TOPIC, since)) for _ in range(2)]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert (await asyncio.wait_for(staying, 5)).last == 10
