@@ -147,6 +147,15 @@ def test_refresh_replaces_the_ticket(terms: Terms):
     assert session.tick(NOW + LIFETIME) == [Send({"type": "expiring", "expiresAt": NOW + 5 + LIFETIME})]
 
 
+def test_each_ticket_is_announced_to_expire(terms: Terms):
+    session = open_session(terms, OWN)
+    session.tick(NOW + LIFETIME - 60_000)
+    refreshed_at = NOW + LIFETIME - 50_000
+    say(session, "refresh", ticket=sign(OWN, at=refreshed_at), now=refreshed_at)
+    assert session.deadline_ms == refreshed_at + LIFETIME - 60_000
+    assert session.tick(session.deadline_ms) == [Send({"type": "expiring", "expiresAt": refreshed_at + LIFETIME})]
+
+
 def test_refresh_forgets_what_tickets_of_subscriptions_granted(terms: Terms):
     session = open_session(terms, OWN)
     for topic in (COURSE, OTHER):
