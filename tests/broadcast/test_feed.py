@@ -91,6 +91,51 @@ def test_a_gap_that_nothing_fills_is_a_resync_and_what_follows_goes_on():
     assert listener.heard == [("resync", 3), 4, 5]
 
 
+def test_a_gap_that_nothing_fills_is_a_resync_for_who_is_catching_up_across_it():
+    feed = make_feed(last=0)
+    listener = RecordingListener()
+    subscription = feed.add(listener)
+    feed.take(make_parcel(1))
+    feed.take(make_parcel(4))
+    feed.mend([], up_to=4)
+    feed.start(subscription, 0)
+    feed.take(make_parcel(5))
+    assert listener.heard == [("resync", 4), 5]
+
+
+def test_a_gap_that_nothing_fills_is_no_matter_to_who_is_beyond_it():
+    feed = make_feed(last=0)
+    beyond, level = listen(feed, 5), listen(feed, 0)
+    feed.take(make_parcel(4))
+    feed.mend([], up_to=4)
+    for seq in (5, 6):
+        feed.take(make_parcel(seq))
+    assert level.heard == [("resync", 3), 4, 5, 6]
+    assert beyond.heard == [6]
+
+
+def test_what_was_kept_and_is_settled_by_the_history_does_not_come_back():
+    feed = make_feed()
+    subscription = feed.add(listener := RecordingListener())
+    for seq in (5, 6):
+        feed.take(make_parcel(seq))
+    feed.settle(10)
+    feed.start(subscription, 10)
+    feed.take(make_parcel(12))
+    feed.mend([], up_to=12)
+    assert listener.heard == [("resync", 11), 12]
+
+
+def test_only_so_much_is_kept_and_what_was_not_is_asked_for_again():
+    feed = make_feed(last=0, capacity=2)
+    listener = listen(feed, 0)
+    for seq in (3, 4, 5):
+        feed.take(make_parcel(seq))
+    feed.mend([make_parcel(1), make_parcel(2)], up_to=2)
+    assert listener.heard == [1, 2, 3, 4]
+    assert feed.behind
+
+
 def test_what_came_after_the_history_was_asked_is_not_given_up():
     feed = make_feed(last=0)
     listener = listen(feed, 0)
