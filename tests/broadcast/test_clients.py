@@ -51,6 +51,6 @@ def test_nothing_is_left_of_who_left():
     somebody = Somebody("a")
     clients.add(somebody, 0)
     clients.remove(somebody)
-    assert (len(clients), clients.of_user("a"), clients.all()) == (0, [], [])
+    assert (len(clients), clients.of_user("a"), clients.all(), clients._by_user) == (0, [], [], {})
     assert not clients.in_slot(0)
     assert not clients.in_slot(1)
