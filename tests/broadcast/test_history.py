@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from broadcast import revocations
 from broadcast.history import Gap, Gaps, History, Unavailable, connect
 from broadcast.revocations import Revocation
 from tests.support.broadcast_fakes import TOPIC, make_parcel
@@ -121,9 +122,12 @@ async def test_only_so_many_bytes_are_kept_and_the_newest_event_in_any_case(open
     after = await history.read(TOPIC, since=2, limit=10)
     assert (after.last, after.length, after.is_trimmed) == (5, 3, True)
     assert after.bodies == [p.body for p in long_parcels(3, 4, 5)]
-    await history.append(long_parcels(6, size=5000), now_ms=NOW)
-    newest = await history.read(TOPIC, since=5, limit=10)
-    assert (newest.length, newest.bodies) == (1, [p.body for p in long_parcels(6, size=5000)])
+    await history.append(parcels(6), now_ms=NOW)
+    room = await history.read(TOPIC, since=6, limit=10)
+    assert (room.length, room.is_trimmed) == (4, True)
+    await history.append(long_parcels(7, size=5000), now_ms=NOW)
+    newest = await history.read(TOPIC, since=6, limit=10)
+    assert (newest.length, newest.bodies) == (1, [p.body for p in long_parcels(7, size=5000)])
 
 
 async def test_the_bytes_that_are_kept_are_counted_exactly_whatever_comes_and_goes(
@@ -213,6 +217,21 @@ async def test_more_than_may_be_replayed_is_not_read(open_history: Open):
     await history.append(parcels(*range(1, 11)), now_ms=NOW)
     retained = await history.read(TOPIC, since=0, limit=9)
     assert (retained.last, retained.length, retained.bodies) == (10, 10, [])
+    assert len((await history.read(TOPIC, since=0, limit=10)).bodies) == 10
+
+
+async def test_a_thousand_events_of_one_topic_at_once(open_history: Open):
+    history = open_history(length=2000)
+    batch = parcels(*range(1, 1102))
+    assert await history.append(batch, now_ms=NOW) == 0
+    assert (await history.read(TOPIC, since=0, limit=2000)).bodies == [parcel.body for parcel in batch]
+
+
+async def test_a_thousand_topics_at_once(open_history: Open):
+    history = open_history()
+    topics = [f"{TOPIC[:-4]}{number:04x}" for number in range(1001)]
+    await history.append([make_parcel(1, topic=topic) for topic in topics], now_ms=NOW)
+    assert await history.positions(topics) == dict.fromkeys(topics, 1)
 
 
 async def test_a_thousand_events_of_many_topics_at_once(open_history: Open):
@@ -255,9 +274,11 @@ async def test_a_topic_that_was_forgotten_begins_without_the_events_that_were_no
 
 async def test_every_key_of_a_topic_expires(open_history: Open, empty_valkey: Valkey):
     await open_history().append(parcels(1), now_ms=NOW)
-    keys = empty_valkey.client.keys("coursehub:*-*:*")
-    assert len(keys) == 2
-    assert all(empty_valkey.client.ttl(key) > 0 for key in keys)
+    (head,), (events,) = (empty_valkey.client.keys(f"coursehub:*-*:{kind}:*") for kind in ("head", "events"))
+    assert len(empty_valkey.client.keys("coursehub:*-*:*")) == 2
+    assert 0 < empty_valkey.client.ttl(events) <= 100
+    # So that a topic whose events are gone still knows where it stands.
+    assert empty_valkey.client.ttl(head) > 6 * 86400
 
 
 async def test_a_flush_begins_a_new_epoch_whoever_notices_first(open_history: Open, empty_valkey: Valkey):
@@ -338,6 +359,18 @@ async def test_revocations_are_read_in_order_from_any_point(open_history: Open):
     assert await history.revocations_after(position) == (position, [])
     await history.append(parcels(1), withdrawn=said[2:], now_ms=NOW)
     assert (await history.revocations_after(position))[1] == said[2:]
+
+
+async def test_revocations_are_kept_while_a_ticket_from_before_may_live(open_history: Open, empty_valkey: Valkey):
+    history = open_history()
+    said = [Revocation("a", None, number) for number in range(500)]
+    now_ms = empty_valkey.client.time()[0] * 1000
+    await history.append([], withdrawn=said, now_ms=now_ms)
+    await history.append([], withdrawn=[Revocation("b", None, 1)], now_ms=now_ms + revocations.LIFETIME_MS - 60_000)
+    assert (await history.revocations_after("0"))[1][:500] == said
+    await history.append([], withdrawn=[Revocation("b", None, 2)], now_ms=now_ms + revocations.LIFETIME_MS + 60_000)
+    # Redis gives them up by the node.
+    assert empty_valkey.client.xlen("coursehub:control") < 300
 
 
 async def test_a_server_that_is_away_is_unavailable(open_history: Open):
