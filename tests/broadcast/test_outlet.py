@@ -105,6 +105,8 @@ def test_nothing_follows_the_end(transport: FakeTransport, outlet: Outlet, close
     outlet.resumeProducing()
     assert transport.written == [b"closing"]
     assert closed == [4002]
+    # Twisted waits for a producer before it closes.
+    assert transport.producer is None
 
 
 def test_a_transport_that_is_gone_ends_it(transport: FakeTransport, outlet: Outlet):
