@@ -144,11 +144,137 @@ async def test_whoever_waits_for_a_topic_is_told_though_it_was_closed_and_opened
     assert len(network.members(TOPIC.replace(":", "."))) == 1
 
 
+async def test_whoever_opens_a_topic_again_during_a_round_that_leaves_it_out_waits_for_the_next_one(start):
+    network, may_join = Network(), {OTHER: asyncio.Event(), TOPIC: asyncio.Event()}
+    layer = network.layer()
+    station = await start(lambda: layer)
+
+    async def join_later(group: str, channel: str) -> None:
+        await may_join[group.replace(".", ":")].wait()
+        network.join(group, channel)
+
+    layer.group_add = join_later
+    station.node.open(TOPIC)
+    station.node.close(TOPIC)
+    station.node.open(OTHER)
+    await asyncio.sleep(0.01)
+    station.node.open(TOPIC)
+    waiting = asyncio.create_task(station.node.opened(TOPIC))
+    may_join[OTHER].set()
+    await station.wait_until(lambda: bool(network.members(OTHER.replace(":", "."))))
+    await station.node.opened(OTHER)
+    assert not waiting.done()
+    may_join[TOPIC].set()
+    await asyncio.wait_for(waiting, 5)
+    assert network.members(TOPIC.replace(":", "."))
+
+
 async def test_beacons_measure_how_long_a_message_takes(start):
     station = await start(Network().layer)
     await station.wait_until(lambda: len(station.lags) >= 3)
     assert all(0 <= lag < 1 for lag in station.lags)
     assert station.losses == []
+
+
+async def test_a_lag_is_counted_from_the_last_beacon_that_came(start):
+    station = await start(Network().layer)
+    began = asyncio.get_running_loop().time()
+    await station.wait_until(lambda: len(station.lags) >= 20)
+    # Counted from the first beacon on, the lags would add up to many times as much.
+    assert sum(station.lags) < asyncio.get_running_loop().time() - began
+
+
+async def test_a_beacon_that_is_missing_is_a_loss_and_the_layer_goes_on(start):
+    network, made = Network(), []
+    station = await start(lambda: made.append(network.layer()) or made[-1])
+    await join(station, TOPIC)
+    carry, dropped = network.send, []
+
+    def drop_one(channel: str, message: Message) -> None:
+        if dropped:
+            carry(channel, message)
+        else:
+            dropped.append(message)
+
+    network.send = drop_one
+    await station.wait_until(lambda: bool(station.losses))
+    assert (station.losses, len(made)) == ([[TOPIC]], 1)
+
+
+async def test_what_came_before_a_new_layer_had_its_memberships_is_a_loss(start):
+    network, may_join = Network(), asyncio.Event()
+    station = await start(network.layer)
+    await join(station, TOPIC)
+    slow = network.layer()
+
+    async def join_later(group: str, channel: str) -> None:
+        await may_join.wait()
+        network.join(group, channel)
+
+    slow.group_add = join_later
+    station.node._make_layer = lambda: slow
+    network.down = True
+    await station.wait_until(lambda: not station.node._carries.is_set())
+    network.down = False
+    heard = station.node._heard
+    # The first of its beacons shows that some of the old layer's are missing.
+    await station.wait_until(lambda: station.node._heard > heard + 2)
+    losses = len(station.losses)
+    may_join.set()
+    await station.wait_until(lambda: len(station.losses) > losses)
+
+
+async def test_a_topic_that_was_closed_while_the_layer_was_away_can_be_opened_again(start):
+    network = Network()
+
+    def make() -> ChannelLayer:
+        if network.down:
+            raise ConnectionError("the layer is down")
+        return network.layer()
+
+    station = await start(make)
+    await join(station, TOPIC)
+    network.down = True
+    await station.wait_until(lambda: not station.node._carries.is_set())
+    station.node.close(TOPIC)
+    await station.wait_until(lambda: station.node._adjusting.done())
+    network.down = False
+    await station.wait_until(station.node._carries.is_set)
+    await join(station, TOPIC)
+    await station.node.publish([(TOPIC, {"type": "events", "n": 1})])
+    await station.wait_for(1)
+
+
+async def test_a_layer_whose_membership_failed_is_built_anew_though_its_beacons_come_back(start):
+    network, refused = Network(), []
+    station = await start(network.layer)
+    join_at_once = network.join
+
+    def refuse_once(group: str, channel: str) -> None:
+        if not refused:
+            refused.append(group)
+            raise ConnectionError("not this time")
+        join_at_once(group, channel)
+
+    network.join = refuse_once
+    await join(station, TOPIC)
+    await station.wait_until(lambda: bool(station.losses))
+    await station.wait_until(station.node._carries.is_set)
+    await station.node.publish([(TOPIC, {"type": "events", "n": 1})])
+    await station.wait_for(1)
+
+
+async def test_a_layer_that_hangs_when_it_is_closed_holds_up_no_new_one(start):
+    network = Network()
+    hanging = network.layer()
+    hanging.flush = asyncio.Event().wait
+    layers = iter([hanging])
+    station = await start(lambda: next(layers, None) or network.layer())
+    await join(station, TOPIC)
+    network.down = True
+    await station.wait_until(lambda: not station.node._carries.is_set())
+    network.down = False
+    await station.wait_until(station.node._carries.is_set)
 
 
 async def test_a_layer_that_fails_is_built_anew_joins_again_and_tells_of_the_loss(start):
@@ -409,3 +535,14 @@ async def test_groups_that_are_left_in_one_go_are_heard_no_longer_and_the_others
         while len(empty_valkey.client.pubsub_channels("coursehub*group*")) > 2:
             await asyncio.sleep(0.01)
     await layer.flush()
+
+
+async def test_more_topics_than_go_in_one_round_trip_are_all_joined_and_left(start, empty_valkey: Valkey):
+    station = await start(partial(redis_layer, empty_valkey.url, timeout_seconds=2))
+    topics = [f"{TOPIC[:-4]}{number:04x}" for number in range(1001)]
+    await join(station, *topics)
+    await station.node.publish([(topic, {"type": "events", "n": n}) for n, topic in enumerate(topics)])
+    await station.wait_for(1001)
+    for topic in topics:
+        station.node.close(topic)
+    await station.wait_until(lambda: len(empty_valkey.client.pubsub_channels("coursehub*group*")) == 1)
