@@ -7,6 +7,8 @@ from functools import partial
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from broadcast.layers import ChannelLayer, Handlers, Layers, Message, Node
 from broadcast.redis_layer import redis_layer
@@ -546,3 +548,54 @@ async def test_more_topics_than_go_in_one_round_trip_are_all_joined_and_left(sta
     for topic in topics:
         station.node.close(topic)
     await station.wait_until(lambda: len(empty_valkey.client.pubsub_channels("coursehub*group*")) == 1)
+
+
+async def test_a_group_that_was_left_can_be_joined_again(empty_valkey: Valkey):
+    layer = redis_layer(empty_valkey.url, timeout_seconds=1)
+    channel = await layer.new_channel()
+    for _ in range(2):
+        await layer.group_add_all(["course.1"], channel)
+        await layer.group_discard_all(["course.1"], channel)
+    await layer.group_add_all(["course.1"], channel)
+    await layer.group_send_all([("course.1", {"type": "events"})])
+    async with asyncio.timeout(5):
+        assert await layer.receive(channel) == {"type": "events"}
+    await layer.flush()
+
+
+async def test_whoever_listens_is_told_that_the_connection_that_hears_is_lost(empty_valkey: Valkey):
+    layer = redis_layer(empty_valkey.url, timeout_seconds=1)
+    channel = await layer.new_channel()
+    await layer.group_add("course.1", channel)
+    receiving = asyncio.create_task(layer.receive_all(channel))
+    await asyncio.sleep(0)
+    empty_valkey.client.client_kill_filter(_type="pubsub")
+    with pytest.raises(RedisConnectionError):
+        await asyncio.wait_for(receiving, 5)
+    with pytest.raises(RedisConnectionError):
+        await layer.group_add("course.2", channel)
+    await layer.flush()
+
+
+async def test_a_message_that_redis_refuses_is_an_error():
+    valkey = Valkey().start()
+    try:
+        layer = redis_layer(valkey.url, timeout_seconds=1)
+        valkey.client.execute_command("ACL", "SETUSER", "default", "-publish")
+        with pytest.raises(RedisError):
+            await layer.group_send_all([("course.1", {"type": "events"})])
+        await layer.flush()
+    finally:
+        valkey.close()
+
+
+async def test_a_layer_that_was_closed_leaves_no_connection(empty_valkey: Valkey):
+    known = {client["id"] for client in empty_valkey.client.client_list()}
+    layer = redis_layer(empty_valkey.url, timeout_seconds=1)
+    await layer.group_add("course.1", await layer.new_channel())
+    await layer.group_send("course.1", {"type": "events"})
+    assert len({client["id"] for client in empty_valkey.client.client_list()} - known) == 2
+    await layer.flush()
+    async with asyncio.timeout(5):
+        while {client["id"] for client in empty_valkey.client.client_list()} - known:
+            await asyncio.sleep(0.01)
