@@ -76,6 +76,14 @@ async def test_one_who_stops_waiting_leaves_the_others_their_replies(link: Link)
     assert await staying == [b"b"]
 
 
+async def test_one_who_stops_waiting_for_the_connection_leaves_it_to_the_others(link: Link):
+    leaving = asyncio.ensure_future(link.execute([["ECHO", "a"]]))
+    staying = asyncio.ensure_future(link.execute([["ECHO", "b"]]))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await staying == [b"b"]
+
+
 async def test_a_connection_that_was_lost_while_idle_is_made_anew(link: Link, empty_valkey: Valkey):
     await link.execute([["PING"]])
     other = link_to(empty_valkey.url)
@@ -131,6 +139,35 @@ async def test_a_reply_that_does_not_come_fails_all_that_wait_in_time():
         waiting = [link.execute([["PING"]]) for _ in range(3)]
         results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
         assert [type(result) for result in results] == [RedisTimeoutError] * 3
+
+
+async def test_who_waited_in_vain_does_not_wait_again():
+    heard: list[bytes] = []
+
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            heard.append(data)
+
+    async with server(hang) as url:
+        with pytest.raises(RedisTimeoutError):
+            await link_to(url, timeout=0.1, **NO_HELLO).execute([["PING"]])
+    assert heard == [b"*1\r\n$4\r\nPING\r\n"]
+
+
+async def test_a_reply_that_does_not_come_is_noticed_though_the_one_before_did():
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"+PONG\r\n")
+        while await reader.read(1000):
+            pass
+
+    async with server(answer_once) as url:
+        link = link_to(url, timeout=0.2, **NO_HELLO)
+        assert await link.execute([["PING"]]) == [b"PONG"]
+        # The first one's deadline is before the second one's.
+        await asyncio.sleep(0.1)
+        with pytest.raises(RedisTimeoutError):
+            await asyncio.wait_for(link.execute([["PING"]]), 10)
 
 
 async def test_what_is_no_redis_is_left():
