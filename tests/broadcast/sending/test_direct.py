@@ -127,6 +127,16 @@ def test_a_broken_connection_is_left_to_the_transport(turn: Turn):
     assert turn.lines.laggards == 1
 
 
+def test_a_connection_that_the_transport_knows_to_be_gone_counts_as_no_laggard(turn: Turn):
+    hub, client = make_hub(turn), WireClient(turn)
+    join(hub, client)
+    client.wire.far.close()
+    # As Twisted does where the connection is gone.
+    client.transport.registerProducer = lambda producer, streaming: producer.stopProducing()
+    emit(hub, turn, 1)
+    assert (client.outlet.is_open, turn.lines.laggards) == (False, 0)
+
+
 def test_what_the_transport_had_to_write_before_goes_out_first(turn: Turn):
     client = WireClient(turn)
     earlier = WireClient(turn)
