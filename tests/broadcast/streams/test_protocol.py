@@ -1,5 +1,6 @@
 """The connection of an event stream."""
 
+import asyncio
 import dataclasses
 import socket
 from types import SimpleNamespace
@@ -7,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from broadcast.config import Settings
+from broadcast.contracts.frames import CloseCode
+from broadcast.sending.turn import Turn
 from broadcast.streams.protocol import StreamProtocol
+from tests.support.broadcast_fakes import FakeTransport
 
 SETTINGS = Settings(redis_url="redis://", channel_layer_urls=(), broadcast_secret="b", ticket_secret="t")
 
@@ -25,6 +29,36 @@ class FakeConnection:
 
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
         """Set what there is nothing to see of."""
+
+
+class StuckTransport(FakeTransport):
+    """A transport whose client reads nothing more."""
+
+    TLS = True
+    connected = True
+    aborted = False
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """Read on."""
+
+    def loseConnection(self) -> None:  # noqa: N802
+        """Close when everything is written: never."""
+
+    def abortConnection(self) -> None:  # noqa: N802
+        """Close at once."""
+        self.aborted = True
+
+
+async def test_a_client_that_does_not_read_the_end_is_cut_off():
+    server = SimpleNamespace(settings=dataclasses.replace(SETTINGS, handshake_seconds=0.01))
+    stream, transport = StreamProtocol(server, None), StuckTransport()
+    stream.transport = transport
+    outlet = stream.make_outlet(1000, Turn(call_soon=lambda _: None))
+    outlet.close(CloseCode.EXPIRED, b"closing")
+    assert (transport.written, transport.aborted) == ([b"closing"], False)
+    async with asyncio.timeout(10):
+        while not transport.aborted:
+            await asyncio.sleep(0.005)
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no TCP_USER_TIMEOUT")
