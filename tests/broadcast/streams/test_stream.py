@@ -196,6 +196,22 @@ async def test_who_reads_nothing_of_a_replay_is_closed_in_time(start: Start, use
     assert len(service.clients) == service.hub.listener_count() == 0
 
 
+async def test_what_is_withdrawn_during_its_replay_is_replayed_no_further(start: Start, user: str, course: str):
+    service = await start()
+    await service.take([make_parcel(n, topic=course, text="x" * 800) for n in range(1, 201)], [])
+    stream = StreamConnection(service, ticket(user, [course]), course, lastEventId=f"{course}=0")
+    stream.transport.pause_after = 5
+    await stream.wait_for(lambda: stream.outlet.waiting_bytes)
+    stream.transport.pause_after = None
+    stream.withdraw(Revocation(user, course, now_ms() + 1))
+    stream.outlet.resumeProducing()
+    await stream.wait_for(lambda: stream.said("unsubscribed"))
+    await service.take([make_parcel(1, topic=topics.user(user))], [])
+    await stream.wait_for(lambda: stream.frames[-1].get("seq") == 1)
+    assert stream.seqs(course)[-1] < 200
+    assert stream.frames[-2]["type"] == "unsubscribed"
+
+
 async def test_progress_that_waits_gives_way_to_newer_progress(start: Start, user: str, course: str):
     service = await start()
     stream = StreamConnection(service, ticket(user, [course]), course)
@@ -266,3 +282,28 @@ async def test_what_happens_in_one_turn_keeps_its_order_and_each_id_its_position
         {topics.user(user): 0, course: 3},
         {topics.user(user): 0, course: 4},
     ]
+
+
+async def test_ids_in_one_turn_know_what_was_missed_and_forget_what_was_withdrawn(start: Start, user: str, course: str):
+    service = await start()
+    own, other = topics.user(user), topics.course(uuid.uuid4())
+    stream = StreamConnection(service, ticket(user, [course, other]), course, other)
+    await stream.wait_for(lambda: len(stream.said("subscribed")) == 3)
+    begun = len(stream.frames)
+
+    service.hub.emit(make_parcel(1, topic=course))
+    stream.withdraw(Revocation(user, other, now_ms() + 1))
+    service.hub.emit(make_parcel(2, topic=course))
+    service.hub.emit(make_parcel(5, topic=course))
+    service.hub.mend(course, [], up_to=5)
+    stream.outlet.settle()
+
+    told = [(frame["type"], frame.get("seq")) for frame in stream.frames[begun:]]
+    assert told == [
+        ("chapter-update-complete", 1),
+        ("unsubscribed", None),
+        ("chapter-update-complete", 2),
+        ("resync", 4),
+        ("chapter-update-complete", 5),
+    ]
+    assert stream.ids[begun:] == [{own: 0, course: 1, other: 0}, *({own: 0, course: seq} for seq in (1, 2, 4, 5))]
