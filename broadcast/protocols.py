@@ -267,7 +267,7 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
     _reading = True
     _resuming = False
     _deaf = False
-    _failing = False
+    _failing = _left = False
     _frames_whole_at_ms = 0.0
 
     def __init__(self) -> None:
@@ -437,10 +437,14 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
             self.state = self.STATE_OPEN
             self.server.service.metrics.closed.labels(str(code)).inc()
             super()._fail_connection(code, reason)
+            if self._left:
+                self.dropConnection()
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
-        """Drop the connection; not one that is about to be told why: an end that is a breach is no answer to ours."""
-        if not self._failing:
+        """Drop the connection; one that is about to be told why only then: an end that is a breach passes for an answer."""
+        if self._failing:
+            self._left = True
+        else:
             super().dropConnection(abort)
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: ARG002, N802
