@@ -441,7 +441,11 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]
                 self.dropConnection()
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
-        """Drop the connection; one that is about to be told why only then: an end that is a breach passes for an answer."""
+        """
+        Drop the connection.
+
+        One that is about to be told why only then: autobahn takes an end that is a breach for the answer to ours.
+        """
         if self._failing:
             self._left = True
         else:
