@@ -247,6 +247,34 @@ async def test_a_topic_that_was_closed_while_the_layer_was_away_can_be_opened_ag
     await station.wait_for(1)
 
 
+async def test_a_membership_that_a_layer_from_before_gets_late_does_not_count(start):
+    network, joining, may_join = Network(), asyncio.Event(), asyncio.Event()
+    old = network.layer()
+    layers = iter([old])
+    station = await start(lambda: next(layers, None) or network.layer())
+    node = station.node
+
+    async def join_late(group: str, channel: str) -> None:
+        joining.set()
+        await may_join.wait()
+        network.join(group, channel)
+
+    old.group_add = join_late
+    node.open(TOPIC)
+    await joining.wait()
+    node.close(TOPIC)
+    node._broken = True
+    await station.wait_until(lambda: node._layer not in {old, None})
+    # The new layer would join what is wanted now, if it did not wait for the old one.
+    await asyncio.sleep(2 * BEACON_SECONDS)
+    node.open(TOPIC)
+    may_join.set()
+    await node.opened(TOPIC)
+    await station.wait_until(node._carries.is_set)
+    await node.publish([(TOPIC, {"type": "events", "n": 1})])
+    await station.wait_for(1)
+
+
 async def test_a_layer_whose_membership_failed_is_built_anew_though_its_beacons_come_back(start):
     network, refused = Network(), []
     station = await start(network.layer)
