@@ -27,7 +27,7 @@ _CONTROL_GROUP: Final = "control"
 _BEACON: Final = "beacon"
 _JOINED_AT_ONCE: Final = 500
 _SILENT_PERIODS: Final = 4
-_MOST_WAITING: Final = 10_000
+_QUEUE_LENGTH: Final = 10_000
 _SENT_AT_ONCE: Final = 256
 _KEPT_MESSAGES: Final = 256
 _TEARDOWN_SECONDS: Final = 2
@@ -91,7 +91,7 @@ class Node:
         self._make_layer = make_layer
         self._handlers = handlers
         self._beacon_seconds = beacon_seconds
-        self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_MOST_WAITING)
+        self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_QUEUE_LENGTH)
         self._kept: deque[tuple[str, Message]] = deque(maxlen=_KEPT_MESSAGES)
         self._carries = asyncio.Event()
         self._membership_lock = asyncio.Lock()
