@@ -35,11 +35,8 @@ class Change(Enum):
     GAP = "gap"
 
 
-Watcher = Callable[[Sequence[Parcel], int, int, float], None]
-"""
-Called with the events of one topic that went out together, how many deliveries that made, how many of them failed, and
-the seconds it took.
-"""
+Watcher = Callable[[Sequence[Written]], None]
+"""Called with all that went out together, topic by topic."""
 
 
 class Hub:
@@ -61,7 +58,7 @@ class Hub:
         self._event_types: dict[str, None] = {}
         self._watchers: list[Watcher] = []
         self._turn = turn or Turn()
-        self._turn.on_written = self._report_written
+        self._turn.on_written = self._report
 
     def subscribe(
         self, topic: str, listener: Listener, outlet: Receiver | None = None, hear: Hear | None = None
@@ -172,17 +169,17 @@ class Hub:
         others, failed, seconds = len(hearers.others), 0, 0.0
         if others:
             failed, seconds = _tell(parcel, hearers)
-        if len(hearers.audience):
+        if hearers.audience.size:
             self._turn.add(parcel, hearers.audience, others=others, failed=failed, seconds=seconds)
         else:
-            self._report([parcel], others, failed, seconds)
+            written = Written(hearers.audience)
+            written.parcels.append(parcel)
+            written.others, written.failed, written.seconds = others, failed, seconds
+            self._report([written])
 
-    def _report_written(self, written: Written) -> None:
-        self._report(written.parcels, written.deliveries, written.failed, written.seconds)
-
-    def _report(self, parcels: Sequence[Parcel], deliveries: int, failed: int, seconds: float) -> None:
+    def _report(self, written: Sequence[Written]) -> None:
         for watcher in self._watchers:
-            watcher(parcels, deliveries, failed, seconds)
+            watcher(written)
 
 
 def _tell(parcel: Parcel, hearers: Hearers) -> tuple[int, float]:

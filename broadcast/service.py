@@ -29,7 +29,7 @@ from broadcast.redis_layer import redis_layer
 from broadcast.resume import Limits, Retained
 from broadcast.revocations import Revocation, Revocations
 from broadcast.sending import native
-from broadcast.sending.turn import Turn
+from broadcast.sending.turn import Turn, Written
 from broadcast.session import Terms
 from broadcast.together import together
 
@@ -341,18 +341,19 @@ def _lasting(message: Message) -> Message | None:
     return {**message, "events": durable} if durable else None
 
 
-def _log_emitted(parcels: Sequence[Parcel], deliveries: int, failed: int, seconds: float) -> None:
-    if not deliveries or not log.isEnabledFor(logging.INFO):
+def _log_emitted(written: Sequence[Written]) -> None:
+    if not log.isEnabledFor(logging.INFO):
         return
-    for taken in [each for each in parcels if each.seq is not None]:
-        log.info(
-            "Emitted",
-            extra={
-                "operationId": taken.operation_id,
-                "type": taken.type,
-                "topic": taken.topic,
-                "seq": taken.seq,
-                "listeners": (deliveries - failed) // len(parcels),
-                "seconds": round(seconds / len(parcels), 6),
-            },
-        )
+    for each, count in [(each, len(each.parcels)) for each in written if each.deliveries]:
+        for taken in [taken for taken in each.parcels if taken.seq is not None]:
+            log.info(
+                "Emitted",
+                extra={
+                    "operationId": taken.operation_id,
+                    "type": taken.type,
+                    "topic": taken.topic,
+                    "seq": taken.seq,
+                    "listeners": (each.deliveries - each.failed) // count,
+                    "seconds": round(each.seconds / count, 6),
+                },
+            )

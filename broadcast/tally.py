@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from broadcast.contracts import events
-from broadcast.parcel import Parcel
+from broadcast.sending.turn import Written
 
 _OTHER: Final = "other"
 _KNOWN_TYPES: Final = frozenset(
@@ -72,14 +72,16 @@ class Tally(Collector):
         self._failed = 0
         self._times = _Times(bounds)
 
-    def count(self, parcels: Sequence[Parcel], deliveries: int, failed: int, seconds: float) -> None:
-        """Count events of one topic that went out together."""
-        for parcel in parcels:
-            # Types come from outside: only known ones become labels, or anyone could fill the memory.
-            self._by_type[parcel.type if parcel.type in _KNOWN_TYPES else _OTHER] += 1
-        self._deliveries += deliveries
-        self._failed += failed
-        self._times.add(seconds, len(parcels))
+    def count(self, written: Sequence[Written]) -> None:
+        """Count what went out together."""
+        by_type = self._by_type
+        for each in written:
+            for parcel in each.parcels:
+                # Types come from outside: only known ones become labels, or anyone could fill the memory.
+                by_type[parcel.type if parcel.type in _KNOWN_TYPES else _OTHER] += 1
+            self._deliveries += each.deliveries
+            self._failed += each.failed
+            self._times.add(each.seconds, len(each.parcels))
 
     def collect(self) -> Iterator[Metric]:
         """Make the metrics."""

@@ -43,19 +43,17 @@ class Writer(Protocol):
 class Audience:
     """
     Clients that hear the same: their lines, side by side with themselves, and those who ``hear`` all of a turn at once
-    and write it themselves. Never changed once it is made.
+    and write it themselves; ``size``: how many all are. Never changed once it is made.
     """
 
-    __slots__ = ("hear", "lines", "receivers")
+    __slots__ = ("hear", "lines", "receivers", "size")
 
     def __init__(self, receivers: Iterable[Receiver], hear: "Iterable[Hear]" = ()) -> None:
         self.receivers = tuple(receivers)
         # That the receivers are held, too, keeps their lines from being given to anybody else.
         self.lines = array("i", [receiver.line for receiver in self.receivers])
         self.hear = tuple(hear)
-
-    def __len__(self) -> int:
-        return len(self.receivers) + len(self.hear)
+        self.size = len(self.receivers) + len(self.hear)
 
 
 class Written:
@@ -80,7 +78,7 @@ class Written:
     @property
     def deliveries(self) -> int:
         """How often these events were given to somebody, failures included."""
-        return len(self.parcels) * len(self.audience) + self.others
+        return len(self.parcels) * self.audience.size + self.others
 
     @property
     def data(self) -> bytes:
@@ -100,13 +98,13 @@ class Turn:
     """
     Collects events until the present turn of the event loop is over, and writes them.
 
-    ``on_written`` is told what went out. ``call_soon`` is asked to call `flush` when the turn is over.
+    ``on_written`` is told what went out together. ``call_soon`` is asked to call `flush` when the turn is over.
     """
 
     def __init__(self, loop: SendLoop | None = None, *, call_soon: Callable[[Work], None] = _call_soon) -> None:
         self.lines = Lines()
         self.loop = loop or PythonLoop()
-        self.on_written: Callable[[Written], None] = lambda _: None
+        self.on_written: Callable[[Sequence[Written]], None] = lambda _: None
         self._call_soon = call_soon
         self._parts: list[Written] = []
         self._newest: dict[str, Written] = {}
@@ -125,9 +123,10 @@ class Turn:
             part = self._newest[parcel.topic] = Written(audience)
             self._parts.append(part)
         part.parcels.append(parcel)
-        part.others += others
-        part.failed += failed
-        part.seconds += seconds
+        if others:
+            part.others += others
+            part.failed += failed
+            part.seconds += seconds
         self._count(parcel.wire)
 
     def add_alone(self, frame: bytes, writer: Writer) -> None:
@@ -175,10 +174,10 @@ class Turn:
         for part in parts:
             if part.audience.hear:
                 self._tell(part)
-        each = (time.perf_counter() - started) / sum([len(part.audience) for part in parts])
+        each = (time.perf_counter() - started) / sum([part.audience.size for part in parts])
         for part in parts:
-            part.seconds += each * len(part.audience)
-            self.on_written(part)
+            part.seconds += each * part.audience.size
+        self.on_written(parts)
 
     def _tell(self, part: Written) -> None:
         if all(parcel.seq is not None for parcel in part.parcels):

@@ -52,7 +52,7 @@ def test_an_event_is_encoded_and_framed_once_for_all(hub: Hub):
 def test_a_listener_that_raises_stops_no_other_and_is_counted(hub: Hub, caplog: pytest.LogCaptureFixture):
     before, after = RecordingListener(), RecordingListener()
     seen: list[tuple[int | None, int, int]] = []
-    hub.watch(lambda parcels, deliveries, failed, _: seen.append((parcels[0].seq, deliveries, failed)))
+    hub.watch(lambda written: seen.extend((each.parcels[0].seq, each.deliveries, each.failed) for each in written))
     for listener in (before, FailingListener(), after):
         listen(hub, listener)
     with caplog.at_level(logging.ERROR):

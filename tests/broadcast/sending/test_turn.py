@@ -199,7 +199,7 @@ def test_so_much_that_copies_would_cost_does_not_wait_for_the_end(turn: Turn):
 def test_a_client_that_fails_stops_no_other_and_is_counted(turn: Turn, caplog: pytest.LogCaptureFixture):
     written: list[Written] = []
     hub, broken, after = make_hub(turn), WireClient(turn, direct=False), WireClient(turn)
-    turn.on_written = written.append
+    turn.on_written = written.extend
     broken.transport.write = broken.wire.near.sendall
     broken.wire.near.close()
     for client in (broken, after):
@@ -215,7 +215,7 @@ def test_a_client_that_fails_stops_no_other_and_is_counted(turn: Turn, caplog: p
 def test_listeners_without_an_outlet_hear_at_once_and_count_with_the_others(turn: Turn):
     seen: list[tuple[int, int, int]] = []
     hub, client, listener = make_hub(turn), WireClient(turn), RecordingListener()
-    hub.watch(lambda parcels, deliveries, failed, _: seen.append((len(parcels), deliveries, failed)))
+    hub.watch(lambda written: seen.extend((len(each.parcels), each.deliveries, each.failed) for each in written))
     join(hub, client)
     hub.start(hub.subscribe(TOPIC, listener), 0)
     hub.emit(make_parcel(1))
