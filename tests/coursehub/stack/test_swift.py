@@ -161,3 +161,26 @@ def test_an_ordinary_user_can_run_it(folder: Path) -> None:
     uid, answered = done.stdout.split() or ("", done.stderr)
     assert answered == "True", done.stderr
     assert uid != "0"
+
+
+TO_ONE_THAT_HAS_CLOSED = """
+from types import SimpleNamespace
+from coursehub.stack import swift_server
+
+there = swift_server.listen("object")
+connection = SimpleNamespace(port=swift_server.SERVERS["object"])
+swift_server.connect(connection)
+there.accept()[0].close()
+connection.sock.sendall(b"")
+try:
+    connection.sock.sendall(b"x")
+except BrokenPipeError:
+    print("broken")
+"""
+
+
+def test_the_end_of_a_body_that_was_refused_already_does_not_hide_the_refusal(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", TO_ONE_THAT_HAS_CLOSED]
+    env = os.environ | {"PYTHONPATH": str(Path(swift.__file__).parents[2])}
+    ran = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("broken\n", "")
