@@ -139,7 +139,6 @@ class Part(models.Model):
     number = models.PositiveIntegerField()
     size = models.BigIntegerField()
     etag = models.CharField(max_length=255)
-    checksum = models.CharField(max_length=64, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["upload", "number"], name="part_number_is_unique")]
