@@ -266,16 +266,21 @@ def test_two_relays_note_the_same_chore(chores: list[Callable[[], Chore]]) -> No
     assert [chore.name for chore in CompletedChore.objects.all()] == ["sweep"]
 
 
-def test_the_command_delivers_until_sigterm(settings: Any) -> None:
+@pytest.mark.parametrize("heard_by", ["the main thread", "another thread"])
+def test_the_command_delivers_until_sigterm(settings: Any, heard_by: str) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     settings.RELAY_INTERVAL_MS = 5
     write(COURSE)
     with BridgeServer().running() as server:
         settings.BROADCAST_URL = server.url
         ending = Running(lambda: (until(lambda: server.posts), os.kill(os.getpid(), signal.SIGTERM)))
+        if heard_by == "another thread":
+            # As if the main thread were not woken by it, which happens when it is about to wait.
+            signal.pthread_sigmask(signal.SIG_BLOCK, before)
         try:
             call_command("relay")
         finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
             for number, handler in before.items():
                 signal.signal(number, handler)
     ending.result()
