@@ -38,9 +38,9 @@ def _set_by_signals(stop: threading.Event) -> Iterator[None]:
             stop.set()
 
     told.setblocking(False)
-    for number in _ENDING:
-        signal.signal(number, lambda *_: None)
     before = signal.set_wakeup_fd(told.fileno())
+    for number in _ENDING:
+        signal.signal(number, lambda *_: None)  # only now: until it is told, a signal ends the process as it comes
     waiting = threading.Thread(target=wait, daemon=True)
     waiting.start()
     try:
